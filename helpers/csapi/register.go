@@ -1,0 +1,144 @@
+package csapi
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+)
+
+// Register asks for an account once, with whatever authentication the parameters carry. Use
+// [Client.MustRegister] to go through the whole flow.
+func (c *Client) Register(t testing.TB, body any, params ...Param) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodPost, Path("v3", "register"), append(params, Body(body))...)
+}
+
+// dummyStages are the authentication stages that need nothing but to be named.
+const dummyStages = " m.login.dummy m.login.terms "
+
+// maxStages bounds the registration dialogue with a server that never says that it is complete.
+const maxStages = 5
+
+// MustRegister makes an account with the given account name and password and makes the client its
+// first device. It follows the user-interactive authentication of the specification: it asks
+// without authentication, reads the flows and the session from the 401, and completes a flow that
+// is made of m.login.dummy (and m.login.terms) stages, one stage at a time.
+func (c *Client) MustRegister(t testing.TB, name, password string) {
+	t.Helper()
+	body := map[string]any{"username": name, "password": password}
+	r := c.Register(t, body)
+	for range maxStages {
+		if r.Status != http.StatusUnauthorized {
+			break
+		}
+		stage := nextStage(r.JSON())
+		if stage == "" {
+			t.Fatalf("%s offers no way to register that is made of m.login.dummy stages: enable open registration on the server under test:\n%s", c.server.Name(), r)
+		}
+		body["auth"] = map[string]any{"type": stage, "session": r.Get("session").String()}
+		r = c.Register(t, body)
+	}
+	c.Password = password
+	c.become(t, r)
+	if c.AccessToken == "" {
+		// A server may answer as if the client had asked to inhibit the login.
+		c.MustLogin(t, c.UserID, password)
+	}
+}
+
+// nextStage returns the first stage that is left of the first flow that needs nothing but dummy
+// stages, or nothing when there is no such flow.
+func nextStage(answer gjson.Result) string {
+	completed := map[string]bool{}
+	for _, stage := range answer.Get("completed").Array() {
+		completed[stage.String()] = true
+	}
+	for _, flow := range answer.Get("flows").Array() {
+		next := ""
+		for _, stage := range flow.Get("stages").Array() {
+			if completed[stage.String()] {
+				continue
+			}
+			if !strings.Contains(dummyStages, " "+stage.String()+" ") {
+				next = ""
+				break
+			}
+			if next == "" {
+				next = stage.String()
+			}
+		}
+		if next != "" {
+			return next
+		}
+	}
+	return ""
+}
+
+// Login asks for a new device of an account with its password.
+func (c *Client) Login(t testing.TB, user, password string, params ...Param) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodPost, Path("v3", "login"), append(params, Body(map[string]any{
+		"type":       "m.login.password",
+		"identifier": map[string]any{"type": "m.id.user", "user": user},
+		"password":   password,
+	}))...)
+}
+
+// MustLogin makes the client a new device of the account. User is a user ID or an account name.
+func (c *Client) MustLogin(t testing.TB, user, password string) {
+	t.Helper()
+	c.Password = password
+	c.become(t, c.Login(t, user, password))
+}
+
+func (c *Client) become(t testing.TB, r *Response) {
+	t.Helper()
+	c.UserID = r.MustString(t, "user_id")
+	c.AccessToken = r.Get("access_token").String()
+	c.DeviceID = r.Get("device_id").String()
+}
+
+// Logout ends the client's device.
+func (c *Client) Logout(t testing.TB) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodPost, Path("v3", "logout"), Body(struct{}{}))
+}
+
+// MustDeactivate deactivates the account, with its erasure when erase is set. It authenticates with
+// the password when the server asks for it.
+func (c *Client) MustDeactivate(t testing.TB, erase bool) {
+	t.Helper()
+	body := map[string]any{"erase": erase}
+	path := Path("v3", "account", "deactivate")
+	r := c.Request(t, http.MethodPost, path, Body(body))
+	if r.Status == http.StatusUnauthorized && r.Get("flows").Exists() {
+		body["auth"] = map[string]any{
+			"type":       "m.login.password",
+			"identifier": map[string]any{"type": "m.id.user", "user": c.UserID},
+			"password":   c.Password,
+			"session":    r.Get("session").String(),
+		}
+		r = c.Request(t, http.MethodPost, path, Body(body))
+	}
+	r.MustOK(t)
+}
+
+// Versions asks which versions of the specification the server supports.
+func (c *Client) Versions(t testing.TB) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodGet, Path("versions"))
+}
+
+// Capabilities asks what the server lets this user do, room versions included.
+func (c *Client) Capabilities(t testing.TB) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodGet, Path("v3", "capabilities"))
+}
+
+// WhoAmI asks whose access token this is.
+func (c *Client) WhoAmI(t testing.TB) *Response {
+	t.Helper()
+	return c.Request(t, http.MethodGet, Path("v3", "account", "whoami"))
+}
