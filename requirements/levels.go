@@ -1,6 +1,9 @@
-package verdict
+package requirements
 
-import "fmt"
+import (
+	"slices"
+	"strings"
+)
 
 // Level is how strongly a text asks for something.
 type Level string
@@ -22,13 +25,7 @@ const (
 func Levels() []Level { return []Level{Must, Should, ShouldNot, May, Implied} }
 
 // Valid reports whether l belongs to the closed set.
-func (l Level) Valid() bool {
-	switch l {
-	case Must, Should, ShouldNot, May, Implied:
-		return true
-	}
-	return false
-}
+func (l Level) Valid() bool { return slices.Contains(Levels(), l) }
 
 // Profile is what breaking a requirement costs.
 type Profile string
@@ -47,27 +44,7 @@ const (
 func Profiles() []Profile { return []Profile{Strict, Interop, Fingerprint} }
 
 // Valid reports whether p belongs to the closed set.
-func (p Profile) Valid() bool {
-	switch p {
-	case Strict, Interop, Fingerprint:
-		return true
-	}
-	return false
-}
-
-// OfViolation returns the verdict on a server that breaks a requirement of this profile. A strict
-// run raises INTEROP to FAIL; it never raises INFO, because a fingerprint has no right answer.
-func (p Profile) OfViolation(strictRun bool) Verdict {
-	switch {
-	case p == Strict, p == Interop && strictRun:
-		return Fail
-	case p == Interop:
-		return Warn
-	case p == Fingerprint:
-		return Info
-	}
-	return Error
-}
+func (p Profile) Valid() bool { return slices.Contains(Profiles(), p) }
 
 // Testable says how much of a requirement a black-box test can observe.
 type Testable string
@@ -81,42 +58,32 @@ const (
 	No Testable = "no"
 )
 
+// Testables returns every value, the most testable first.
+func Testables() []Testable { return []Testable{Yes, Partial, No} }
+
 // Valid reports whether t belongs to the closed set.
-func (t Testable) Valid() bool {
-	switch t {
-	case Yes, Partial, No:
-		return true
+func (t Testable) Valid() bool { return slices.Contains(Testables(), t) }
+
+// Schedule says whether the project owes tests for a requirement yet.
+type Schedule string
+
+const (
+	// Required marks what must have a test now; the lint fails without one.
+	Required Schedule = "required"
+	// Planned marks what will have a test later.
+	Planned Schedule = "planned"
+)
+
+// Schedules returns every value, the nearest first.
+func Schedules() []Schedule { return []Schedule{Required, Planned} }
+
+// Valid reports whether s belongs to the closed set.
+func (s Schedule) Valid() bool { return slices.Contains(Schedules(), s) }
+
+func list[S ~string](values []S) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
 	}
-	return false
-}
-
-// MarshalText refuses a value outside the closed set.
-func (l Level) MarshalText() ([]byte, error) { return marshal(l, l.Valid(), "level", Levels()) }
-
-// UnmarshalText refuses a value outside the closed set.
-func (l *Level) UnmarshalText(text []byte) error {
-	return unmarshal(l, Level(text), Level(text).Valid(), "level", Levels())
-}
-
-// MarshalText refuses a value outside the closed set.
-func (p Profile) MarshalText() ([]byte, error) { return marshal(p, p.Valid(), "profile", Profiles()) }
-
-// UnmarshalText refuses a value outside the closed set.
-func (p *Profile) UnmarshalText(text []byte) error {
-	return unmarshal(p, Profile(text), Profile(text).Valid(), "profile", Profiles())
-}
-
-func marshal[S ~string](value S, valid bool, kind string, all []S) ([]byte, error) {
-	if !valid {
-		return nil, fmt.Errorf("unknown %s %q: want one of %s", kind, string(value), list(all))
-	}
-	return []byte(value), nil
-}
-
-func unmarshal[S ~string](into *S, value S, valid bool, kind string, all []S) error {
-	if !valid {
-		return fmt.Errorf("unknown %s %q: want one of %s", kind, string(value), list(all))
-	}
-	*into = value
-	return nil
+	return strings.Join(words, ", ")
 }

@@ -1,7 +1,7 @@
 // Package verdict is the vocabulary of outcomes: the closed set of verdicts, the one function that
-// rolls several verdicts up into one, the levels and profiles of requirements, and the names under
-// which a test hands all of this to whoever reads `go test -json`. It imports nothing of ours, so
-// that both the tests and the report can speak it.
+// rolls several verdicts up into one, and the names under which a test hands them to whoever reads
+// `go test -json`. It imports nothing of ours, so that both the tests and the report can speak it.
+// What a requirement is, and what breaking one costs (levels and profiles), is in requirements.
 package verdict
 
 import (
@@ -155,7 +155,7 @@ func (v Verdict) rank() int {
 	return -1
 }
 
-func list[S ~string](values []S) string {
+func list(values []Verdict) string {
 	words := make([]string, len(values))
 	for i, v := range values {
 		words[i] = string(v)
