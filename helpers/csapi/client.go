@@ -69,15 +69,22 @@ func RecordIn(transcript *Transcript) Option {
 // New returns a client that is nobody yet. It names the test in its User-Agent, and its
 // connections are closed when the test ends.
 func New(t testing.TB, server Server, options ...Option) *Client {
+	c := NewNamed(t.Name(), server, options...)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// NewNamed is [New] for work outside a test: the name stands for the test's, and whoever asked for
+// the client closes it.
+func NewNamed(name string, server Server, options ...Option) *Client {
 	transport := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: wait.Limit()}).DialContext,
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        time.Minute,
 	}
-	t.Cleanup(transport.CloseIdleConnections)
 	c := &Client{
 		server:     server,
-		agent:      userAgent(t.Name()),
+		agent:      userAgent(name),
 		http:       &http.Client{Transport: transport, CheckRedirect: noRedirects},
 		transcript: &Transcript{},
 		sync:       &syncer{view: newView()},
@@ -99,6 +106,9 @@ func userAgent(test string) string {
 }
 
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Close closes the client's idle connections. The client can still be used.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Server is the homeserver that the client speaks to.
 func (c *Client) Server() Server { return c.server }

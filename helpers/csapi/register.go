@@ -1,11 +1,15 @@
 package csapi
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
+
+	"countersign/helpers/wait"
 )
 
 // Register asks for an account once, with whatever authentication the parameters carry. Use
@@ -22,30 +26,46 @@ const dummyStages = " m.login.dummy m.login.terms "
 const maxStages = 5
 
 // MustRegister makes an account with the given account name and password and makes the client its
-// first device. It follows the user-interactive authentication of the specification: it asks
-// without authentication, reads the flows and the session from the 401, and completes a flow that
-// is made of m.login.dummy (and m.login.terms) stages, one stage at a time.
+// first device, as [Client.RegisterAccount] does.
 func (c *Client) MustRegister(t testing.TB, name, password string) {
 	t.Helper()
+	if err := c.RegisterAccount(wait.Context(t), name, password); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// RegisterAccount makes an account with the given account name and password and makes the client
+// its first device. It follows the user-interactive authentication of the specification: it asks
+// without authentication, reads the flows and the session from the 401, and completes a flow that
+// is made of m.login.dummy (and m.login.terms) stages, one stage at a time.
+func (c *Client) RegisterAccount(ctx context.Context, name, password string) error {
 	body := map[string]any{"username": name, "password": password}
-	r := c.Register(t, body)
 	for range maxStages {
+		r, err := c.Do(ctx, http.MethodPost, Path("v3", "register"), Body(body))
+		if err != nil {
+			return fmt.Errorf("registering %s: %w", name, err)
+		}
 		if r.Status != http.StatusUnauthorized {
-			break
+			return c.registered(ctx, r, password)
 		}
 		stage := nextStage(r.JSON())
 		if stage == "" {
-			t.Fatalf("%s offers no way to register that is made of m.login.dummy stages: enable open registration on the server under test:\n%s", c.server.Name(), r)
+			return fmt.Errorf("%s offers no way to register that is made of m.login.dummy stages; enable open registration on the server under test:\n%s", c.server.Name(), r)
 		}
 		body["auth"] = map[string]any{"type": stage, "session": r.Get("session").String()}
-		r = c.Register(t, body)
 	}
-	c.Password = password
-	c.become(t, r)
-	if c.AccessToken == "" {
-		// A server may answer as if the client had asked to inhibit the login.
-		c.MustLogin(t, c.UserID, password)
+	return fmt.Errorf("registering %s on %s does not come to an end: %d stages were completed", name, c.server.Name(), maxStages)
+}
+
+func (c *Client) registered(ctx context.Context, r *Response, password string) error {
+	if r.OK() && !r.Get("access_token").Exists() && r.Get("user_id").Exists() {
+		// A server may answer as if the client had asked it to inhibit the login.
+		var err error
+		if r, err = c.Do(ctx, http.MethodPost, Path("v3", "login"), passwordLogin(r.Get("user_id").Str, password)); err != nil {
+			return fmt.Errorf("logging in: %w", err)
+		}
 	}
+	return c.become(r, password)
 }
 
 // nextStage returns the first stage that is left of the first flow that needs nothing but dummy
@@ -79,25 +99,32 @@ func nextStage(answer gjson.Result) string {
 // Login asks for a new device of an account with its password.
 func (c *Client) Login(t testing.TB, user, password string, params ...Param) *Response {
 	t.Helper()
-	return c.Request(t, http.MethodPost, Path("v3", "login"), append(params, Body(map[string]any{
+	return c.Request(t, http.MethodPost, Path("v3", "login"), append(params, passwordLogin(user, password))...)
+}
+
+func passwordLogin(user, password string) Param {
+	return Body(map[string]any{
 		"type":       "m.login.password",
 		"identifier": map[string]any{"type": "m.id.user", "user": user},
 		"password":   password,
-	}))...)
+	})
 }
 
 // MustLogin makes the client a new device of the account. User is a user ID or an account name.
 func (c *Client) MustLogin(t testing.TB, user, password string) {
 	t.Helper()
-	c.Password = password
-	c.become(t, c.Login(t, user, password))
+	if err := c.become(c.Login(t, user, password), password); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func (c *Client) become(t testing.TB, r *Response) {
-	t.Helper()
-	c.UserID = r.MustString(t, "user_id")
-	c.AccessToken = r.Get("access_token").String()
-	c.DeviceID = r.Get("device_id").String()
+func (c *Client) become(r *Response, password string) error {
+	userID, token := r.Get("user_id").Str, r.Get("access_token").Str
+	if !r.OK() || userID == "" || token == "" {
+		return fmt.Errorf("expected status 200, a user_id and an access_token, got:\n%s", r)
+	}
+	c.UserID, c.AccessToken, c.DeviceID, c.Password = userID, token, r.Get("device_id").Str, password
+	return nil
 }
 
 // Logout ends the client's device.
