@@ -34,6 +34,9 @@ type Finding struct {
 	Expected string `json:"expected,omitempty"`
 	// Observed is one sentence: what it did, or why the question was not asked.
 	Observed string `json:"observed,omitempty"`
+	// TestHadFailed says that the test had already failed when the finding was made. When it is
+	// set on the first red finding of a test, the test also failed in a way that it did not explain.
+	TestHadFailed bool `json:"test_had_failed,omitempty"`
 }
 
 // Lines that a test binary prints at the start of a line, outside any test, for the report to read.
