@@ -1,0 +1,245 @@
+package account
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"countersign/matrix"
+	"countersign/reference/store"
+)
+
+// Tables.
+const (
+	tableSeeds    = "account_seeds"    // account name -> seed of the key
+	tableKeys     = "account_keys"     // account key's text -> account name
+	tableErasures = "account_erasures" // erasure ID -> the signed object that says so
+	tableErased   = "account_erased"   // account key's text -> erasure ID
+)
+
+// Directory maps names and keys. It is safe for concurrent use. Its methods must not be called
+// inside a transaction of its store.
+type Directory struct {
+	Options
+	// mutex guards what follows.
+	mutex     sync.Mutex
+	listeners []func(matrix.UserID, Entry)
+	// asking has a channel for every key that is being asked for; it is closed when the answer has
+	// been dealt with.
+	asking map[matrix.UserID]chan struct{}
+	// attempts are the keys whose domain has answered without confirming them.
+	attempts map[matrix.UserID]attempt
+	// wake tells Run that there is something to retry.
+	wake chan struct{}
+}
+
+// New makes the directory of a server.
+func New(options Options) *Directory {
+	return &Directory{
+		Options: options, asking: map[matrix.UserID]chan struct{}{},
+		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1),
+	}
+}
+
+// Account is the account key of a local user, by account name. It is minted when it is first asked
+// for and stays the same from then on; concurrent first uses get one key. Whether the user exists is
+// for the caller to know.
+func (d *Directory) Account(name string) (matrix.Account, error) {
+	if a, ok, err := d.existing(name); ok || err != nil {
+		return a, err
+	}
+	minted, err := matrix.NewAccount()
+	if err != nil {
+		return matrix.Account{}, err
+	}
+	result := minted
+	err = d.DB.Update(func(tx *store.Tx) error {
+		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
+			result, err = accountFromSeed(name, seed)
+			return err
+		}
+		if err := tx.Table(tableSeeds).Put(store.Key(name), minted.Seed()); err != nil {
+			return err
+		}
+		return tx.Table(tableKeys).Put(store.Key(minted.Key().String()), []byte(name))
+	})
+	return result, err
+}
+
+func (d *Directory) existing(name string) (a matrix.Account, ok bool, err error) {
+	err = d.DB.View(func(tx *store.Tx) error {
+		seed := tx.Table(tableSeeds).Get(store.Key(name))
+		if seed == nil {
+			return nil
+		}
+		ok = true
+		a, err = accountFromSeed(name, seed)
+		return err
+	})
+	return a, ok, err
+}
+
+func accountFromSeed(name string, seed []byte) (matrix.Account, error) {
+	if len(seed) != 32 {
+		return matrix.Account{}, fmt.Errorf("the stored account key of %q is damaged: %d bytes, not 32", name, len(seed))
+	}
+	return matrix.AccountFromSeed(seed), nil
+}
+
+// LocalAccount is the account behind an account key user ID of this server. ok is false when the key
+// is not this server's, or its owner has been erased.
+func (d *Directory) LocalAccount(user matrix.UserID) (a matrix.Account, name string, ok bool) {
+	if user.Domain() != d.ServerName {
+		return matrix.Account{}, "", false
+	}
+	name, _, ok = d.localName(user.Localpart())
+	if !ok {
+		return matrix.Account{}, "", false
+	}
+	a, ok, err := d.existing(name)
+	return a, name, ok && err == nil
+}
+
+// localName is who has an account key on this server, and whether the key was this server's before
+// its owner was erased.
+func (d *Directory) localName(key string) (name string, erased, ok bool) {
+	err := d.DB.View(func(tx *store.Tx) error {
+		if n := tx.Table(tableKeys).Get(store.Key(key)); n != nil {
+			name, ok = string(n), true
+		}
+		erased = tx.Table(tableErased).Get(store.Key(key)) != nil
+		return nil
+	})
+	return name, erased, ok && err == nil
+}
+
+// Erase forgets who is behind a local user's account key, and the private key: from now on the key is
+// Erased, here and in what other servers are told. The user should have left every room before, as
+// the key signs nothing any more. A user without a key needs no erasure. The name may be used again
+// and then gets another key.
+func (d *Directory) Erase(name string) error {
+	a, ok, err := d.existing(name)
+	if err != nil || !ok {
+		return err
+	}
+	notice, err := erasureNotice(a, d.ServerName)
+	if err != nil {
+		return err
+	}
+	key := a.Key().String()
+	err = d.DB.Update(func(tx *store.Tx) error {
+		id, err := tx.Table(tableErasures).Next()
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			tx.Table(tableErasures).Put(erasureKey(int64(id)), append(store.Key(key), notice...)),
+			tx.Table(tableErased).Put(store.Key(key), binary.BigEndian.AppendUint64(nil, id)),
+			tx.Table(tableSeeds).Delete(store.Key(name)),
+			tx.Table(tableKeys).Delete(store.Key(key)),
+		)
+	})
+	if err != nil {
+		return fmt.Errorf("erasing %q: %w", name, err)
+	}
+	d.changed(a.Key().UserID(d.ServerName), Entry{State: Erased})
+	return nil
+}
+
+// erasureNotice is the object that tells other servers of an erasure. It is signed now, so that the
+// private key need not be kept for it (D-27).
+func erasureNotice(a matrix.Account, domain matrix.ServerName) ([]byte, error) {
+	return matrix.SignJSON(marshal(map[string]any{"errcode": "M_ERASED", "domain": domain}), a.Signer())
+}
+
+func erasureKey(id int64) []byte { return store.AppendInt(store.Key("id"), id) }
+
+// Lookup is what is known about an account key user ID. Local users are Verified by definition; a key
+// of this server's domain that this server does not know stays Unverified, and nobody is asked.
+func (d *Directory) Lookup(user matrix.UserID) Entry {
+	if user.Domain() != d.ServerName {
+		return d.remoteEntry(user)
+	}
+	name, erased, ok := d.localName(user.Localpart())
+	switch {
+	case ok:
+		return Entry{State: Verified, Name: matrix.UserID("@" + name + ":" + string(d.ServerName))}
+	case erased:
+		return Entry{State: Erased}
+	}
+	return Entry{}
+}
+
+// RoomUser is the user ID by which rooms of a version know an account name user ID. A local user's
+// key is minted when it has none. The error is ErrUnknownAccount when a remote user's key is not
+// known; a name with several keys (D-19) stands for the one that was verified first.
+func (d *Directory) RoomUser(v matrix.RoomVersion, user matrix.UserID) (matrix.UserID, error) {
+	if !v.HasAccountKeys() {
+		return user, nil
+	}
+	if user.Domain() == d.ServerName {
+		a, err := d.Account(user.Localpart())
+		if err != nil {
+			return "", err
+		}
+		return a.Key().UserID(d.ServerName), nil
+	}
+	if keys := d.KeyUserIDs(user); len(keys) > 0 {
+		return keys[0], nil
+	}
+	return "", fmt.Errorf("%w: %s", ErrUnknownAccount, user)
+}
+
+// KeyUserIDs are the verified account key user IDs of an account name user ID, in the order in which
+// they were verified. Nothing is minted.
+func (d *Directory) KeyUserIDs(user matrix.UserID) []matrix.UserID {
+	if user.Domain() != d.ServerName {
+		return d.remoteKeys(user)
+	}
+	a, ok, err := d.existing(user.Localpart())
+	if err != nil || !ok {
+		return nil
+	}
+	return []matrix.UserID{a.Key().UserID(d.ServerName)}
+}
+
+// ClientUser is the user ID by which clients know a user of a room. ok is false when clients must not
+// be told about the user: the key is unverified or erased, or it is not an account key at all.
+func (d *Directory) ClientUser(v matrix.RoomVersion, user matrix.UserID) (name matrix.UserID, ok bool) {
+	if !v.HasAccountKeys() {
+		return user, true
+	}
+	e := d.Lookup(user)
+	return e.Name, e.State == Verified
+}
+
+// OnChange has f called whenever an account key user ID becomes Verified or Erased, after that has
+// been stored. f must not block.
+func (d *Directory) OnChange(f func(user matrix.UserID, e Entry)) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.listeners = append(d.listeners, f)
+}
+
+func (d *Directory) changed(user matrix.UserID, e Entry) {
+	d.mutex.Lock()
+	listeners := d.listeners
+	d.mutex.Unlock()
+	for _, f := range listeners {
+		f(user, e)
+	}
+}
+
+// cleanName is an account name without what a user ID must not contain, or "" (QC-08).
+func cleanName(name string, domain matrix.ServerName) matrix.UserID {
+	if strings.ContainsAny(name, "\x00\r\n") {
+		return ""
+	}
+	user, err := matrix.ParseAccountName(name, domain)
+	if err != nil {
+		return ""
+	}
+	return user
+}

@@ -1,0 +1,48 @@
+// Package reference is the reference homeserver: a small, durable Matrix homeserver that is an
+// executable reading of room version 12 and of the account-key proposals.
+package reference
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+
+	"countersign/matrix"
+)
+
+// Config says how a homeserver runs.
+type Config struct {
+	// ServerName is the Matrix server name, such as "hs1" or "localhost:8448".
+	ServerName string
+	// DataDir is the folder that keeps the server's data; it is made when it does not exist.
+	DataDir string
+	// Certificate is presented to other servers; it must be valid for ServerName's host.
+	Certificate tls.Certificate
+	// RootCAs vouch for other servers; nil means the system's.
+	RootCAs *x509.CertPool
+	// ClientListener accepts clients (plain HTTP), FederationListener accepts servers (TLS is added).
+	// The server closes both.
+	ClientListener, FederationListener net.Listener
+	// RegistrationSharedSecret is the secret of POST /_synapse/admin/v1/register; empty closes it.
+	RegistrationSharedSecret string
+	// Logger receives what the server has to say; nil discards it.
+	Logger *slog.Logger
+}
+
+// check reports what is missing or malformed.
+func (c Config) check() error {
+	if _, err := matrix.ParseServerName(c.ServerName); err != nil {
+		return err
+	}
+	switch {
+	case c.DataDir == "":
+		return errors.New("no data folder is configured")
+	case c.ClientListener == nil || c.FederationListener == nil:
+		return errors.New("a client listener and a federation listener are needed")
+	case len(c.Certificate.Certificate) == 0:
+		return errors.New("no TLS certificate is configured")
+	}
+	return nil
+}
