@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // AccountDatum is one piece of account data.
@@ -24,7 +23,7 @@ type accountDataRow struct {
 
 // SetAccountData stores account data; roomID is empty for the account's own.
 func (db *DB) SetAccountData(user matrix.UserID, roomID, dataType string, content json.RawMessage) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		at, err := nextPosition(tx)
 		if err != nil {
 			return err
@@ -36,7 +35,7 @@ func (db *DB) SetAccountData(user matrix.UserID, roomID, dataType string, conten
 // AccountData returns the content of account data; the error wraps ErrNotFound when there is none.
 func (db *DB) AccountData(user matrix.UserID, roomID, dataType string) (json.RawMessage, error) {
 	var row accountDataRow
-	err := db.bolt.View(func(tx *bbolt.Tx) error {
+	err := db.store.View(func(tx *store.Tx) error {
 		return tableAccountData.get(tx, key(string(user), roomID, dataType), &row)
 	})
 	if err != nil {
@@ -48,7 +47,7 @@ func (db *DB) AccountData(user matrix.UserID, roomID, dataType string) (json.Raw
 // AccountDataBetween returns a user's account data, of the account and of every room, that was set
 // after since and no later than until.
 func (db *DB) AccountDataBetween(user matrix.UserID, since, until Position) (data []AccountDatum, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		return tableAccountData.scan(tx, key(string(user)), func(k, _ []byte) (bool, error) {
 			var row accountDataRow
 			if err := tableAccountData.get(tx, k, &row); err != nil {

@@ -13,7 +13,8 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
+	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // ErrNotFound is wrapped by the errors of look-ups that find nothing.
@@ -26,79 +27,60 @@ var ErrExists = errors.New("already exists")
 // entry has position 1.
 type Position = uint64
 
-// DB is the users' tables in a bbolt database. It is safe for concurrent use.
-type DB struct{ bolt *bbolt.DB }
+// DB is the users' tables in a store. It is safe for concurrent use.
+type DB struct {
+	store  *store.DB
+	server matrix.ServerName
+}
+
+// New keeps the tables of a server's users in a store that others may use as well. The caller closes
+// the store.
+func New(s *store.DB, server matrix.ServerName) *DB { return &DB{s, server} }
 
 type table string
 
 // The tables, with the parts of their keys.
 const (
-	tableStream       table = "clientapi.stream"        // its sequence is the stream position
-	tableUsers        table = "clientapi.users"         // account name
-	tableTokens       table = "clientapi.tokens"        // SHA-256 of the token
-	tableDevices      table = "clientapi.devices"       // user ID, device ID
-	tableProfiles     table = "clientapi.profiles"      // user ID
-	tableAccountData  table = "clientapi.account_data"  // user ID, room ID or "", type
-	tableFilters      table = "clientapi.filters"       // user ID, filter ID
-	tableDeviceKeys   table = "clientapi.device_keys"   // user ID, device ID
-	tableOneTimeKeys  table = "clientapi.one_time_keys" // user ID, device ID, algorithm, key ID
-	tableFallbackKeys table = "clientapi.fallback_keys" // user ID, device ID, algorithm
-	tableCrossSigning table = "clientapi.cross_signing" // user ID, usage
-	tableDeviceLists  table = "clientapi.device_lists"  // position
+	tableStream       table = "clientapi.stream"         // its sequence is the stream position
+	tableUsers        table = "clientapi.users"          // account name
+	tableTokens       table = "clientapi.tokens"         // SHA-256 of the token
+	tableDevices      table = "clientapi.devices"        // user ID, device ID
+	tableProfiles     table = "clientapi.profiles"       // user ID
+	tableAccountData  table = "clientapi.account_data"   // user ID, room ID or "", type
+	tableFilters      table = "clientapi.filters"        // user ID, filter ID
+	tableDeviceKeys   table = "clientapi.device_keys"    // user ID, device ID
+	tableOneTimeKeys  table = "clientapi.one_time_keys"  // user ID, device ID, algorithm, key ID
+	tableFallbackKeys table = "clientapi.fallback_keys"  // user ID, device ID, algorithm
+	tableCrossSigning table = "clientapi.cross_signing"  // user ID, usage
+	tableDeviceLists  table = "clientapi.device_lists"   // position
 	tableDeviceListAt table = "clientapi.device_list_of" // user ID
-	tableToDevice     table = "clientapi.to_device"    // user ID, device ID, position
-	tableReceipts     table = "clientapi.receipts"     // room ID, user ID, type, thread
-	tableTransactions table = "clientapi.transactions" // user ID, device ID, transaction
-	tableEventTxns    table = "clientapi.event_txns"   // event ID
-	tableAliases      table = "clientapi.aliases"      // alias
-	tableDirectory    table = "clientapi.directory"    // room ID
-	tableForgotten    table = "clientapi.forgotten"    // user ID, room ID
-	tableInboundTxns  table = "clientapi.inbound_txns" // origin, message ID
+	tableToDevice     table = "clientapi.to_device"      // user ID, device ID, position
+	tableReceipts     table = "clientapi.receipts"       // room ID, user ID, type, thread
+	tableTransactions table = "clientapi.transactions"   // user ID, device ID, transaction
+	tableEventTxns    table = "clientapi.event_txns"     // event ID
+	tableAliases      table = "clientapi.aliases"        // alias
+	tableDirectory    table = "clientapi.directory"      // room ID
+	tableForgotten    table = "clientapi.forgotten"      // user ID, room ID
+	tableInboundTxns  table = "clientapi.inbound_txns"   // origin, message ID
 )
-
-func tables() []table {
-	return []table{
-		tableStream, tableUsers, tableTokens, tableDevices, tableProfiles, tableAccountData, tableFilters,
-		tableDeviceKeys, tableOneTimeKeys, tableFallbackKeys, tableCrossSigning, tableDeviceLists, tableDeviceListAt,
-		tableToDevice, tableReceipts, tableTransactions, tableEventTxns, tableAliases, tableDirectory, tableForgotten,
-		tableInboundTxns,
-	}
-}
-
-// Open makes the tables in a database that others may use as well, and keeps what is in them. The
-// caller closes the database.
-func Open(bolt *bbolt.DB) (*DB, error) {
-	err := bolt.Update(func(tx *bbolt.Tx) error {
-		for _, t := range tables() {
-			if _, err := tx.CreateBucketIfNotExists([]byte(t)); err != nil {
-				return fmt.Errorf("making table %s: %w", t, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &DB{bolt}, nil
-}
 
 // Position returns the position of the newest entry in the stream.
 func (db *DB) Position() (p Position, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
-		p = tx.Bucket([]byte(tableStream)).Sequence()
+	err = db.store.View(func(tx *store.Tx) error {
+		p = tableStream.in(tx).Last()
 		return nil
 	})
 	return p, err
 }
 
-func nextPosition(tx *bbolt.Tx) (Position, error) {
-	return tx.Bucket([]byte(tableStream)).NextSequence()
+func nextPosition(tx *store.Tx) (Position, error) {
+	return tableStream.in(tx).Next()
 }
 
-func (t table) in(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket([]byte(t)) }
+func (t table) in(tx *store.Tx) store.Table { return tx.Table(string(t)) }
 
 // get reads the JSON value under a key into out; it returns ErrNotFound when there is none.
-func (t table) get(tx *bbolt.Tx, k []byte, out any) error {
+func (t table) get(tx *store.Tx, k []byte, out any) error {
 	value := t.in(tx).Get(k)
 	if value == nil {
 		return ErrNotFound
@@ -109,9 +91,9 @@ func (t table) get(tx *bbolt.Tx, k []byte, out any) error {
 	return nil
 }
 
-func (t table) has(tx *bbolt.Tx, k []byte) bool { return t.in(tx).Get(k) != nil }
+func (t table) has(tx *store.Tx, k []byte) bool { return t.in(tx).Get(k) != nil }
 
-func (t table) put(tx *bbolt.Tx, k []byte, value any) error {
+func (t table) put(tx *store.Tx, k []byte, value any) error {
 	doc, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("writing table %s: %w", t, err)
@@ -119,23 +101,31 @@ func (t table) put(tx *bbolt.Tx, k []byte, value any) error {
 	return t.in(tx).Put(k, doc)
 }
 
-func (t table) delete(tx *bbolt.Tx, k []byte) error { return t.in(tx).Delete(k) }
+func (t table) delete(tx *store.Tx, k []byte) error { return t.in(tx).Delete(k) }
 
 // scan calls visit for every entry whose key starts with prefix, in order of the keys, until visit
 // returns false or an error. Key and value are only valid during the call.
-func (t table) scan(tx *bbolt.Tx, prefix []byte, visit func(k, value []byte) (bool, error)) error {
-	c := t.in(tx).Cursor()
-	for k, value := c.Seek(prefix); k != nil && hasPrefix(k, prefix); k, value = c.Next() {
+func (t table) scan(tx *store.Tx, prefix []byte, visit func(k, value []byte) (bool, error)) error {
+	return t.scanRange(tx, prefix, nil, visit)
+}
+
+// scanFrom is scan for every entry from a key on.
+func (t table) scanFrom(tx *store.Tx, from []byte, visit func(k, value []byte) (bool, error)) error {
+	return t.scanRange(tx, nil, from, visit)
+}
+
+func (t table) scanRange(tx *store.Tx, prefix, from []byte, visit func(k, value []byte) (bool, error)) error {
+	var failure error
+	t.in(tx).Scan(prefix, from, func(k, value []byte) bool {
 		more, err := visit(k, value)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
+		failure = err
+		return more && err == nil
+	})
+	return failure
 }
 
 // deleteAll deletes every entry whose key starts with prefix.
-func (t table) deleteAll(tx *bbolt.Tx, prefix []byte) error {
+func (t table) deleteAll(tx *store.Tx, prefix []byte) error {
 	var doomed [][]byte
 	err := t.scan(tx, prefix, func(k, _ []byte) (bool, error) {
 		doomed = append(doomed, append([]byte(nil), k...))
@@ -147,10 +137,6 @@ func (t table) deleteAll(tx *bbolt.Tx, prefix []byte) error {
 		}
 	}
 	return err
-}
-
-func hasPrefix(k, prefix []byte) bool {
-	return len(k) >= len(prefix) && string(k[:len(prefix)]) == string(prefix)
 }
 
 // key joins the parts of a key. Every part is closed by 0x00 0x01, and a zero byte inside a part is

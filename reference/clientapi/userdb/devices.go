@@ -7,9 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // Device is a device of a user.
@@ -58,7 +57,7 @@ func (db *DB) CreateSession(user matrix.UserID, device Device) (token string, er
 		return "", err
 	}
 	token = "cst_" + secret
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		if err := deleteToken(tx, user, device.ID); err != nil {
 			return err
 		}
@@ -78,7 +77,7 @@ func (db *DB) CreateSession(user matrix.UserID, device Device) (token string, er
 // Session returns what an access token stands for; the error wraps ErrNotFound when it is not, or no
 // longer, valid.
 func (db *DB) Session(token string) (s Session, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error { return tableTokens.get(tx, tokenKey(token), &s) })
+	err = db.store.View(func(tx *store.Tx) error { return tableTokens.get(tx, tokenKey(token), &s) })
 	if err != nil {
 		return Session{}, fmt.Errorf("access token: %w", err)
 	}
@@ -86,7 +85,7 @@ func (db *DB) Session(token string) (s Session, err error) {
 }
 
 // deleteToken deletes the access token of a device, if it has one.
-func deleteToken(tx *bbolt.Tx, user matrix.UserID, device string) error {
+func deleteToken(tx *store.Tx, user matrix.UserID, device string) error {
 	var row deviceRow
 	err := tableDevices.get(tx, key(string(user), device), &row)
 	if errors.Is(err, ErrNotFound) || err == nil && row.TokenKey == nil {
@@ -100,7 +99,7 @@ func deleteToken(tx *bbolt.Tx, user matrix.UserID, device string) error {
 
 // Device returns a device; the error wraps ErrNotFound when there is none.
 func (db *DB) Device(user matrix.UserID, id string) (d Device, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error { return tableDevices.get(tx, key(string(user), id), &d) })
+	err = db.store.View(func(tx *store.Tx) error { return tableDevices.get(tx, key(string(user), id), &d) })
 	if err != nil {
 		return Device{}, fmt.Errorf("device %s of %s: %w", id, user, err)
 	}
@@ -109,7 +108,7 @@ func (db *DB) Device(user matrix.UserID, id string) (d Device, err error) {
 
 // Devices returns the devices of a user in order of their IDs.
 func (db *DB) Devices(user matrix.UserID) (devices []Device, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		return tableDevices.scan(tx, key(string(user)), func(k, _ []byte) (bool, error) {
 			var d Device
 			err := tableDevices.get(tx, k, &d)
@@ -122,7 +121,7 @@ func (db *DB) Devices(user matrix.UserID) (devices []Device, err error) {
 
 // RenameDevice changes a device's display name; the error wraps ErrNotFound when there is none.
 func (db *DB) RenameDevice(user matrix.UserID, id, displayName string) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		var d deviceRow
 		k := key(string(user), id)
 		if err := tableDevices.get(tx, k, &d); err != nil {
@@ -136,7 +135,7 @@ func (db *DB) RenameDevice(user matrix.UserID, id, displayName string) error {
 // DeleteDevices deletes devices with their access tokens, keys and messages; devices that do not
 // exist are passed over. It reports whether any of them had published keys.
 func (db *DB) DeleteDevices(user matrix.UserID, ids ...string) (hadKeys bool, err error) {
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		for _, id := range ids {
 			k := key(string(user), id)
 			if !tableDevices.has(tx, k) {

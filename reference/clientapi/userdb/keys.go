@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // SetDeviceKeys stores the identity keys of a device as the device has signed them. It reports
 // whether they differ from what was stored.
 func (db *DB) SetDeviceKeys(user matrix.UserID, device string, keys json.RawMessage) (changed bool, err error) {
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		k := key(string(user), device)
 		changed = string(tableDeviceKeys.in(tx).Get(k)) != string(keys)
 		return tableDeviceKeys.in(tx).Put(k, keys)
@@ -29,7 +28,7 @@ func (db *DB) DeviceKeys(user matrix.UserID) (map[string]json.RawMessage, error)
 // rawByLastPart returns the values whose keys begin with prefix, by the last part of their keys.
 func (db *DB) rawByLastPart(t table, prefix []byte) (values map[string]json.RawMessage, err error) {
 	values = map[string]json.RawMessage{}
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		return t.scan(tx, prefix, func(k, value []byte) (bool, error) {
 			parts := splitKey(k)
 			values[parts[len(parts)-1]] = append(json.RawMessage(nil), value...)
@@ -47,7 +46,7 @@ func (id KeyID) String() string { return id.Algorithm + ":" + id.ID }
 // AddOneTimeKeys stores one-time keys. A key whose ID is taken by a different key is an error that
 // wraps ErrExists, and then none is stored.
 func (db *DB) AddOneTimeKeys(user matrix.UserID, device string, keys map[KeyID]json.RawMessage) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		for id, value := range keys {
 			k := key(string(user), device, id.Algorithm, id.ID)
 			if known := tableOneTimeKeys.in(tx).Get(k); known != nil && string(known) != string(value) {
@@ -69,7 +68,7 @@ type fallbackRow struct {
 
 // SetFallbackKey stores the fallback key of an algorithm, which replaces the one before.
 func (db *DB) SetFallbackKey(user matrix.UserID, device string, id KeyID, value json.RawMessage) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		return tableFallbackKeys.put(tx, key(string(user), device, id.Algorithm), fallbackRow{ID: id.ID, Key: value})
 	})
 }
@@ -79,7 +78,7 @@ func (db *DB) SetFallbackKey(user matrix.UserID, device string, id KeyID, value 
 func (db *DB) OneTimeKeyCounts(user matrix.UserID, device string) (counts map[string]int, unusedFallback []string, err error) {
 	counts = map[string]int{"signed_curve25519": 0}
 	unusedFallback = []string{}
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		err := tableOneTimeKeys.scan(tx, key(string(user), device), func(k, _ []byte) (bool, error) {
 			counts[splitKey(k)[2]]++
 			return true, nil
@@ -104,7 +103,7 @@ func (db *DB) OneTimeKeyCounts(user matrix.UserID, device string) (counts map[st
 // ClaimOneTimeKey takes a one-time key of a device, which nobody else gets any more, or hands out the
 // fallback key when none is left. The error wraps ErrNotFound when there is neither.
 func (db *DB) ClaimOneTimeKey(user matrix.UserID, device, algorithm string) (id KeyID, value json.RawMessage, err error) {
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		var claimed []byte
 		err := tableOneTimeKeys.scan(tx, key(string(user), device, algorithm), func(k, v []byte) (bool, error) {
 			claimed = append([]byte(nil), k...)
@@ -133,7 +132,7 @@ func (db *DB) ClaimOneTimeKey(user matrix.UserID, device, algorithm string) (id 
 // SetCrossSigningKey stores a user's cross-signing key of a usage: master, self_signing or
 // user_signing.
 func (db *DB) SetCrossSigningKey(user matrix.UserID, usage string, value json.RawMessage) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		return tableCrossSigning.in(tx).Put(key(string(user), usage), value)
 	})
 }
@@ -146,7 +145,7 @@ func (db *DB) CrossSigningKeys(user matrix.UserID) (map[string]json.RawMessage, 
 // MarkDevicesChanged notes that the devices or cross-signing keys of a user, local or remote, have
 // changed, and returns the position of the note.
 func (db *DB) MarkDevicesChanged(user matrix.UserID) (at Position, err error) {
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		var before Position
 		err := tableDeviceListAt.get(tx, key(string(user)), &before)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -171,7 +170,7 @@ func (db *DB) MarkDevicesChanged(user matrix.UserID) (at Position, err error) {
 // DevicesChangedAt returns the position of the newest change to the devices of a user, 0 when none
 // was noted. Over federation it is the stream ID of the user's device list.
 func (db *DB) DevicesChangedAt(user matrix.UserID) (at Position, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error { return tableDeviceListAt.get(tx, key(string(user)), &at) })
+	err = db.store.View(func(tx *store.Tx) error { return tableDeviceListAt.get(tx, key(string(user)), &at) })
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}
@@ -181,16 +180,16 @@ func (db *DB) DevicesChangedAt(user matrix.UserID) (at Position, err error) {
 // DevicesChangedBetween returns the users whose newest device change is after since and no later
 // than until.
 func (db *DB) DevicesChangedBetween(since, until Position) (users []matrix.UserID, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
-		c := tableDeviceLists.in(tx).Cursor()
-		for k, _ := c.Seek(positionKey(since + 1)); k != nil && keyPosition(k) <= until; k, _ = c.Next() {
-			var user matrix.UserID
-			if err := tableDeviceLists.get(tx, k, &user); err != nil {
-				return err
+	err = db.store.View(func(tx *store.Tx) error {
+		return tableDeviceLists.scanFrom(tx, positionKey(since+1), func(k, _ []byte) (bool, error) {
+			if keyPosition(k) > until {
+				return false, nil
 			}
+			var user matrix.UserID
+			err := tableDeviceLists.get(tx, k, &user)
 			users = append(users, user)
-		}
-		return nil
+			return true, err
+		})
 	})
 	return users, err
 }

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // Profile is a user's profile: the displayname, the avatar_url and whatever fields the user has made
@@ -25,7 +24,7 @@ func (p Profile) Text(field string) string {
 
 // Profile returns a user's profile, which is empty for users who have set nothing.
 func (db *DB) Profile(user matrix.UserID) (p Profile, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		err := tableProfiles.get(tx, key(string(user)), &p)
 		if errors.Is(err, ErrNotFound) {
 			p = Profile{}
@@ -38,7 +37,7 @@ func (db *DB) Profile(user matrix.UserID) (p Profile, err error) {
 
 // SetProfileField sets a field of a user's profile to a JSON value, or deletes it when value is nil.
 func (db *DB) SetProfileField(user matrix.UserID, field string, value json.RawMessage) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		p := Profile{}
 		if err := tableProfiles.get(tx, key(string(user)), &p); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
@@ -54,7 +53,7 @@ func (db *DB) SetProfileField(user matrix.UserID, field string, value json.RawMe
 
 // PutFilter stores a filter and returns its ID. Equal filters of one user have one ID.
 func (db *DB) PutFilter(user matrix.UserID, filter json.RawMessage) (id string, err error) {
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.store.Update(func(tx *store.Tx) error {
 		next := 1
 		err := tableFilters.scan(tx, key(string(user)), func(k, value []byte) (bool, error) {
 			next++
@@ -74,7 +73,7 @@ func (db *DB) PutFilter(user matrix.UserID, filter json.RawMessage) (id string, 
 
 // Filter returns a stored filter; the error wraps ErrNotFound when there is none.
 func (db *DB) Filter(user matrix.UserID, id string) (filter json.RawMessage, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error { return tableFilters.get(tx, key(string(user), id), &filter) })
+	err = db.store.View(func(tx *store.Tx) error { return tableFilters.get(tx, key(string(user), id), &filter) })
 	if err != nil {
 		return nil, fmt.Errorf("filter %s of %s: %w", id, user, err)
 	}

@@ -1,9 +1,8 @@
 package userdb
 
 import (
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // Receipt is how far a user, local or remote, has read in a room, or says to have read.
@@ -22,7 +21,7 @@ type Receipt struct {
 
 // SetReceipt stores a receipt, which replaces the one of the same user, type and thread in the room.
 func (db *DB) SetReceipt(r Receipt) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) (err error) {
+	return db.store.Update(func(tx *store.Tx) (err error) {
 		if r.At, err = nextPosition(tx); err != nil {
 			return err
 		}
@@ -48,7 +47,7 @@ func (db *DB) ReceiptsOf(roomID string, user matrix.UserID) (receipts []Receipt,
 }
 
 func (db *DB) scanReceipts(prefix []byte, visit func(Receipt)) error {
-	return db.bolt.View(func(tx *bbolt.Tx) error {
+	return db.store.View(func(tx *store.Tx) error {
 		return tableReceipts.scan(tx, prefix, func(k, _ []byte) (bool, error) {
 			var r Receipt
 			if err := tableReceipts.get(tx, k, &r); err != nil {

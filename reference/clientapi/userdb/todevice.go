@@ -3,9 +3,8 @@ package userdb
 import (
 	"encoding/json"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // ToDevice is a message from device to device, on its way to one device.
@@ -25,10 +24,10 @@ const maxToDevice = 10_000
 // SendToDevice stores a message for a local user's device, or for every device the user has when
 // device is AllDevices. Devices that do not exist get nothing.
 func (db *DB) SendToDevice(user matrix.UserID, device string, message ToDevice) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error { return sendToDevice(tx, user, device, message) })
+	return db.store.Update(func(tx *store.Tx) error { return sendToDevice(tx, user, device, message) })
 }
 
-func sendToDevice(tx *bbolt.Tx, user matrix.UserID, device string, message ToDevice) error {
+func sendToDevice(tx *store.Tx, user matrix.UserID, device string, message ToDevice) error {
 	prefix := key(string(user))
 	if device != AllDevices {
 		prefix = key(string(user), device)
@@ -67,7 +66,7 @@ func sendToDevice(tx *bbolt.Tx, user matrix.UserID, device string, message ToDev
 // ReceiveToDevice stores the messages of one m.direct_to_device EDU, keyed by user and device, once
 // per origin and message ID.
 func (db *DB) ReceiveToDevice(origin matrix.ServerName, messageID string, messages map[matrix.UserID]map[string]ToDevice) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		k := key(string(origin), messageID)
 		if tableInboundTxns.has(tx, k) {
 			return nil
@@ -88,7 +87,7 @@ func (db *DB) ReceiveToDevice(origin matrix.ServerName, messageID string, messag
 // the last one returned.
 func (db *DB) ToDeviceMessages(user matrix.UserID, device string, since, until Position, limit int) (messages []ToDevice, next Position, err error) {
 	next = until
-	err = db.bolt.View(func(tx *bbolt.Tx) error {
+	err = db.store.View(func(tx *store.Tx) error {
 		return tableToDevice.scan(tx, key(string(user), device), func(k, _ []byte) (bool, error) {
 			at := keyPosition(k)
 			if at <= since || at > until {
@@ -115,7 +114,7 @@ func (db *DB) ToDeviceMessages(user matrix.UserID, device string, since, until P
 // by asking for what follows.
 func (db *DB) DeleteToDevice(user matrix.UserID, device string, upTo Position) error {
 	var doomed [][]byte
-	err := db.bolt.View(func(tx *bbolt.Tx) error {
+	err := db.store.View(func(tx *store.Tx) error {
 		return tableToDevice.scan(tx, key(string(user), device), func(k, _ []byte) (bool, error) {
 			if keyPosition(k) > upTo {
 				return false, nil
@@ -127,7 +126,7 @@ func (db *DB) DeleteToDevice(user matrix.UserID, device string, upTo Position) e
 	if err != nil || len(doomed) == 0 {
 		return err // most calls have nothing to delete, and no need of a write
 	}
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		for _, k := range doomed {
 			if err := tableToDevice.delete(tx, k); err != nil {
 				return err

@@ -8,9 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"countersign/matrix"
+	"countersign/reference/store"
 )
 
 // User is an account.
@@ -60,7 +59,7 @@ func (u *User) CheckPassword(password string) bool {
 
 // CreateUser stores a new account; the error wraps ErrExists when the name was ever taken.
 func (db *DB) CreateUser(u User) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		k := key(string(u.ID))
 		if tableUsers.has(tx, k) {
 			return fmt.Errorf("user %s: %w", u.ID, ErrExists)
@@ -71,16 +70,22 @@ func (db *DB) CreateUser(u User) error {
 
 // User returns an account; the error wraps ErrNotFound when there is none.
 func (db *DB) User(id matrix.UserID) (u User, err error) {
-	err = db.bolt.View(func(tx *bbolt.Tx) error { return tableUsers.get(tx, key(string(id)), &u) })
+	err = db.store.View(func(tx *store.Tx) error { return tableUsers.get(tx, key(string(id)), &u) })
 	if err != nil {
 		return User{}, fmt.Errorf("user %s: %w", id, err)
 	}
 	return u, nil
 }
 
+// Exists reports whether this server has an active account of a name.
+func (db *DB) Exists(name string) bool {
+	u, err := db.User(matrix.UserID("@" + name + ":" + string(db.server)))
+	return err == nil && !u.Deactivated
+}
+
 // UpdateUser changes an account in place; the error wraps ErrNotFound when there is none.
 func (db *DB) UpdateUser(id matrix.UserID, change func(*User) error) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		var u User
 		if err := tableUsers.get(tx, key(string(id)), &u); err != nil {
 			return fmt.Errorf("user %s: %w", id, err)
@@ -94,7 +99,7 @@ func (db *DB) UpdateUser(id matrix.UserID, change func(*User) error) error {
 
 // Users calls visit for every account until it returns false.
 func (db *DB) Users(visit func(User) bool) error {
-	return db.bolt.View(func(tx *bbolt.Tx) error {
+	return db.store.View(func(tx *store.Tx) error {
 		return tableUsers.scan(tx, nil, func(k, _ []byte) (bool, error) {
 			var u User
 			if err := tableUsers.get(tx, k, &u); err != nil {
@@ -108,7 +113,7 @@ func (db *DB) Users(visit func(User) bool) error {
 // ForgetUserData deletes what an account has stored: profile, account data, filters, keys, devices and
 // messages. The account itself stays, so that its name is not given out again.
 func (db *DB) ForgetUserData(id matrix.UserID) error {
-	return db.bolt.Update(func(tx *bbolt.Tx) error {
+	return db.store.Update(func(tx *store.Tx) error {
 		for _, t := range []table{
 			tableProfiles, tableAccountData, tableFilters, tableDeviceKeys, tableOneTimeKeys, tableFallbackKeys,
 			tableCrossSigning, tableToDevice, tableForgotten,
