@@ -193,3 +193,10 @@ func (c *Config) SharedEnviron() []string {
 	}
 	return shared
 }
+
+// Debugf says what the harness does, on standard error, when COMPLEMENT_DEBUG is 1.
+func (c *Config) Debugf(format string, args ...any) {
+	if c.Debug {
+		fmt.Fprintf(os.Stderr, "countersign: "+format+"\n", args...)
+	}
+}

@@ -1,0 +1,92 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"runtime"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/go-connections/nat"
+
+	"countersign/deploy"
+)
+
+// What the image contract fixes.
+const (
+	clientPort     nat.Port = "8008/tcp"
+	federationPort nat.Port = "8448/tcp"
+	caCertPath              = "complement/ca/ca.crt"
+	caKeyPath               = "complement/ca/ca.key"
+)
+
+// create makes the container of a homeserver and puts the authority's files into it.
+func (f *Fleet) create(ctx context.Context, alias, image string) (id string, err error) {
+	created, err := f.engine.ContainerCreate(ctx,
+		&container.Config{
+			Image:        image,
+			Env:          append([]string{"SERVER_NAME=" + alias}, f.config.SharedEnviron()...),
+			Labels:       f.labelsFor(alias),
+			ExposedPorts: nat.PortSet{clientPort: {}, federationPort: {}},
+		},
+		f.hostConfig(),
+		&network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
+			"countersign-" + f.run: {NetworkID: f.network, Aliases: []string{alias}},
+		}},
+		nil, "countersign-"+f.run+"-"+alias)
+	if err != nil {
+		return "", deploy.Startf("%s: the Docker engine cannot make a container of %s: %w", alias, image, plain(err))
+	}
+	files, err := archive(map[string][]byte{caCertPath: f.ca.CertPEM(), caKeyPath: f.ca.KeyPEM()})
+	if err == nil {
+		err = f.engine.CopyToContainer(ctx, created.ID, "/", files, container.CopyToContainerOptions{})
+	}
+	if err != nil {
+		err := deploy.Startf("%s: the authority's certificate cannot be put into a container of %s: %w", alias, image, plain(err))
+		return "", errors.Join(err, remove(ctx, f.engine, created.ID))
+	}
+	return created.ID, nil
+}
+
+func (f *Fleet) hostConfig() *container.HostConfig {
+	// The engine chooses free ports, and only this machine can reach them.
+	loopback := []nat.PortBinding{{HostIP: "127.0.0.1"}}
+	host := &container.HostConfig{
+		PortBindings: nat.PortMap{clientPort: loopback, federationPort: loopback},
+		// Complement grants this, for images that shape their own traffic.
+		CapAdd: []string{"NET_ADMIN"},
+		Resources: container.Resources{
+			NanoCPUs: int64(f.config.ContainerCPUCores * 1e9),
+			Memory:   int64(f.config.ContainerMemory),
+		},
+	}
+	if runtime.GOOS == "linux" {
+		// Elsewhere the engine runs in a virtual machine that knows the name by itself.
+		host.ExtraHosts = []string{peerHost(&f.config) + ":host-gateway"}
+	}
+	for _, m := range f.config.HostMounts {
+		host.Mounts = append(host.Mounts, mount.Mount{
+			Type: mount.TypeBind, Source: m.HostPath, Target: m.ContainerPath, ReadOnly: m.ReadOnly,
+		})
+	}
+	return host
+}
+
+// archive makes a tar file. Everybody inside the container may read the files, since a homeserver
+// need not run as root; the key vouches for nothing outside of this deployment.
+func archive(files map[string][]byte) (*bytes.Buffer, error) {
+	var buffer bytes.Buffer
+	w := tar.NewWriter(&buffer)
+	for name, content := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(content); err != nil {
+			return nil, err
+		}
+	}
+	return &buffer, w.Close()
+}
