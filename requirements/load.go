@@ -90,7 +90,9 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 	if len(l.problems) > 0 {
 		return nil, errors.Join(l.problems...)
 	}
-	slices.SortFunc(l.catalogue.Proposals, func(a, b *Proposal) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(l.catalogue.Proposals, func(a, b *Proposal) int {
+		return cmp.Or(cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.ID, b.ID))
+	})
 	return l.catalogue, nil
 }
 

@@ -27,7 +27,8 @@ func Schema() ([]byte, error) { return embedded.ReadFile("schema.json") }
 
 // Catalogue is everything that the suite asks, in the order of the files.
 type Catalogue struct {
-	// Proposals are the texts that requirements come from, sorted by ID.
+	// Proposals are the texts that requirements come from: the controls in existing room versions
+	// first, then the proposals, each sorted by ID.
 	Proposals []*Proposal
 	// Defects are the gaps and contradictions found in the texts, sorted by ID.
 	Defects []*Defect
@@ -50,6 +51,14 @@ type Proposal struct {
 	RoomVersion string
 	// Areas are the groups of requirements, in reading order.
 	Areas []*Area
+}
+
+// kind orders texts: what the tests stand on comes before what they judge.
+func (p *Proposal) kind() int {
+	if strings.HasPrefix(p.ID, "RV") {
+		return 0
+	}
+	return 1
 }
 
 // Text pins the revision of a text.

@@ -1,0 +1,296 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"countersign/report/verdict"
+	"countersign/requirements"
+)
+
+// Collector reads the output of `go test -json` as it comes and keeps, of each test, only what a
+// report shows. It is used by one goroutine.
+type Collector struct {
+	// OnTest is called when a test of the top level, with all its subtests, has been judged. The
+	// slice holds the judged tests in the order in which they began, and may be empty. May be nil.
+	OnTest func(suite, name string, judged []Test)
+
+	catalogue *requirements.Catalogue
+	packages  map[string]*packageState
+	builds    map[string]*tail
+	stray     tail
+	facts     map[string]verdict.Fact
+	errors    []string
+	tests     []Test
+}
+
+// packageState is what is kept of a package while its tests run.
+type packageState struct {
+	suite  string
+	output tail
+	// told says that the package printed why its tests cannot run.
+	told bool
+	// red says that a test of the package failed.
+	red bool
+	// top are the running tests of the top level, and nodes all running tests, by name.
+	top   map[string]*node
+	nodes map[string]*node
+}
+
+// node is what is kept of a test until its top-level test has ended.
+type node struct {
+	name     string
+	children []*node
+	// outcome is "pass", "fail", "skip", or "" while the test runs.
+	outcome    string
+	elapsed    float64
+	covers     []string
+	findings   []verdict.Finding
+	expected   string
+	observed   string
+	transcript string
+	output     tail
+	// crash is the first line of a panic, a data race or a fatal error, or empty.
+	crash string
+}
+
+// NewCollector returns a collector that judges by this catalogue.
+func NewCollector(catalogue *requirements.Catalogue) *Collector {
+	return &Collector{
+		catalogue: catalogue,
+		packages:  map[string]*packageState{},
+		builds:    map[string]*tail{},
+		facts:     map[string]verdict.Fact{},
+	}
+}
+
+// Read reads a stream to its end. The error is that of the reader; what was read until then counts.
+func (c *Collector) Read(r io.Reader) error { return events(r, c.event) }
+
+// Fail records why tests could not run, such as an interrupted run.
+func (c *Collector) Fail(reason string) {
+	reason = strings.TrimSpace(reason)
+	if reason != "" && !slices.Contains(c.errors, reason) {
+		c.errors = append(c.errors, reason)
+	}
+}
+
+// Finish judges what is still open and fills a run with servers, errors, tests, requirements and
+// the summary. Tests that did not end are ERROR.
+func (c *Collector) Finish(run *Run) {
+	for _, name := range slices.Sorted(maps.Keys(c.packages)) {
+		c.closeTests(c.packages[name])
+	}
+	slices.SortStableFunc(c.tests, func(a, b Test) int {
+		return cmp.Or(cmp.Compare(a.Suite, b.Suite), cmp.Compare(a.Name, b.Name))
+	})
+	run.SchemaVersion = SchemaVersion
+	run.Errors = append([]string{}, c.errors...)
+	run.Tests = append([]Test{}, c.tests...)
+	run.Servers = []verdict.Fact{}
+	for _, alias := range slices.Sorted(maps.Keys(c.facts)) {
+		run.Servers = append(run.Servers, c.facts[alias])
+	}
+	run.Requirements = rollup(c.catalogue, run.Tests)
+	run.Summary = summarize(run)
+}
+
+// Stray is what was printed beside the stream, such as a complaint of the go command.
+func (c *Collector) Stray() string { return strings.TrimSpace(c.stray.String()) }
+
+func (c *Collector) event(e *event) {
+	switch {
+	case e.Action == "build-output":
+		if c.builds[e.ImportPath] == nil {
+			c.builds[e.ImportPath] = &tail{}
+		}
+		c.builds[e.ImportPath].add(e.Output)
+		return
+	case e.Package == "":
+		c.stray.add(e.Output)
+		return
+	}
+	p := c.pkg(e.Package)
+	if e.Action == "output" {
+		c.line(p, e.Output)
+	}
+	if e.Test == "" {
+		c.packageEvent(p, e)
+		return
+	}
+	n := p.nodes[e.Test]
+	if n == nil && e.Action != "run" {
+		// What a test prints after its end belongs to nobody.
+		p.output.add(e.Output)
+		return
+	}
+	switch e.Action {
+	case "run":
+		p.begin(e.Test)
+	case "output":
+		n.print(e.Output)
+	case "attr":
+		c.attribute(n, e.Key, e.Value)
+	case "pass", "fail", "skip":
+		n.outcome, n.elapsed = e.Action, e.Elapsed
+		p.red = p.red || e.Action == "fail"
+		if p.top[e.Test] == n {
+			c.closeTest(p, n)
+		}
+	}
+}
+
+// line looks for the lines that concern a whole package. They are found in any output, because the
+// tool files a line under the test that happens to run.
+func (c *Collector) line(p *packageState, output string) {
+	line := strings.TrimRight(output, "\n")
+	if reason, ok := strings.CutPrefix(line, verdict.LineError); ok {
+		p.told = true
+		c.Fail(reason)
+	}
+	if text, ok := strings.CutPrefix(line, verdict.LineFact); ok {
+		var fact verdict.Fact
+		if err := json.Unmarshal([]byte(text), &fact); err != nil || fact.Server == "" {
+			c.Fail(fmt.Sprintf("tests/%s printed a fact that cannot be read: %s", p.suite, text))
+			return
+		}
+		c.facts[fact.Server] = fact
+	}
+}
+
+func (c *Collector) packageEvent(p *packageState, e *event) {
+	switch e.Action {
+	case "output":
+		if !isFraming(e.Output) {
+			p.output.add(e.Output)
+		}
+	case "fail":
+		c.closeTests(p)
+		switch {
+		case e.FailedBuild != "":
+			c.Fail(fmt.Sprintf("tests/%s does not compile: %s", p.suite, lastWords(c.builds[e.FailedBuild])))
+		case !p.told && !p.red:
+			c.Fail(fmt.Sprintf("tests/%s failed outside of its tests: %s", p.suite, lastWords(&p.output)))
+		}
+	}
+}
+
+func (c *Collector) attribute(n *node, key, value string) {
+	switch key {
+	case verdict.AttrCovers:
+		if !slices.Contains(n.covers, value) {
+			n.covers = append(n.covers, value)
+		}
+	case verdict.AttrExpected:
+		n.expected = value
+	case verdict.AttrObserved:
+		n.observed = value
+	case verdict.AttrTranscript:
+		n.transcript = value
+	case verdict.AttrFinding:
+		var f verdict.Finding
+		if err := json.Unmarshal([]byte(value), &f); err != nil {
+			f = verdict.Finding{Verdict: verdict.Error, Observed: "a finding cannot be read: " + err.Error()}
+		}
+		n.findings = append(n.findings, f)
+	}
+}
+
+func (c *Collector) pkg(name string) *packageState {
+	p := c.packages[name]
+	if p == nil {
+		p = &packageState{suite: suiteOf(name), top: map[string]*node{}, nodes: map[string]*node{}}
+		c.packages[name] = p
+	}
+	return p
+}
+
+// suiteOf is the part of a package's path below tests/, or its last element.
+func suiteOf(pkg string) string {
+	if _, below, ok := strings.Cut(pkg, "/tests/"); ok {
+		return below
+	}
+	return path.Base(pkg)
+}
+
+// begin keeps a test that starts to run. A subtest belongs to the running test with the longest
+// name that ends at one of its slashes.
+func (p *packageState) begin(name string) {
+	n := &node{name: name}
+	p.nodes[name] = n
+	for end := len(name); end > 0; {
+		end = strings.LastIndexByte(name[:end], '/')
+		if above := p.nodes[name[:max(end, 0)]]; above != nil {
+			above.children = append(above.children, n)
+			return
+		}
+	}
+	p.top[name] = n
+}
+
+func (c *Collector) closeTests(p *packageState) {
+	for _, name := range slices.Sorted(maps.Keys(p.top)) {
+		c.closeTest(p, p.top[name])
+	}
+}
+
+// closeTest judges a test of the top level and forgets everything that a report does not show.
+func (c *Collector) closeTest(p *packageState, top *node) {
+	judged := judge(c.catalogue, p.suite, top)
+	c.tests = append(c.tests, judged...)
+	delete(p.top, top.name)
+	top.walk(func(n *node) { delete(p.nodes, n.name) })
+	if c.OnTest != nil {
+		c.OnTest(p.suite, top.name, judged)
+	}
+}
+
+func (n *node) walk(visit func(*node)) {
+	visit(n)
+	for _, child := range n.children {
+		child.walk(visit)
+	}
+}
+
+// print keeps a line of a test's output, and notices when it is the beginning of a crash.
+func (n *node) print(output string) {
+	if isFraming(output) {
+		return
+	}
+	for _, sign := range [...]string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
+		if n.crash == "" && strings.HasPrefix(output, sign) {
+			n.crash = strings.TrimSpace(output)
+		}
+	}
+	n.output.add(output)
+}
+
+// isFraming reports whether a line is the testing package's own.
+func isFraming(output string) bool {
+	line := strings.TrimLeft(output, " ")
+	for _, prefix := range [...]string{"=== ", "--- PASS", "--- FAIL", "--- SKIP", "FAIL\t", "ok  \t", "exit status "} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return line == "FAIL\n" || line == "PASS\n"
+}
+
+// lastWords is the end of an output on one line.
+func lastWords(t *tail) string {
+	if t == nil {
+		return "it said nothing"
+	}
+	lines := strings.Split(strings.TrimSpace(t.String()), "\n")
+	words := strings.Join(lines[max(0, len(lines)-5):], " | ")
+	if strings.TrimSpace(words) == "" {
+		return "it said nothing"
+	}
+	return strings.Join(strings.Fields(words), " ")
+}

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+)
+
+// FileName is the name of the report within its folder.
+const FileName = "report.json"
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (draft 2020-12) of report.json.
+func Schema() []byte { return bytes.Clone(schema) }
+
+// Write writes report.json into a folder, which is made when it is missing, and returns the file's
+// path. A report that is already there is replaced in one step.
+func Write(folder string, run *Run) (string, error) {
+	text, err := Marshal(run)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", fmt.Errorf("cannot make the folder for the report: %w", err)
+	}
+	path := filepath.Join(folder, FileName)
+	temporary := path + ".part"
+	if err := os.WriteFile(temporary, text, 0o644); err != nil {
+		return "", fmt.Errorf("cannot write the report: %w", err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return "", fmt.Errorf("cannot write the report: %w", err)
+	}
+	return path, nil
+}
+
+// Marshal returns report.json as text. It refuses a run that is not coherent.
+func Marshal(run *Run) ([]byte, error) {
+	if err := run.check(); err != nil {
+		return nil, fmt.Errorf("the report is not coherent: %w", err)
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(run); err != nil {
+		return nil, fmt.Errorf("cannot write the report: %w", err)
+	}
+	return text.Bytes(), nil
+}
+
+// Read reads a report from a folder or from a file. It refuses a report of another schema version,
+// and one that is not coherent.
+func Read(path string) (*Run, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, FileName)
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no report at %s; `countersign run --report DIR` writes one", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the report: %w", err)
+	}
+	run, err := Unmarshal(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return run, nil
+}
+
+// Unmarshal reads the text of a report; see Read.
+func Unmarshal(text []byte) (*Run, error) {
+	var version struct {
+		SchemaVersion *int `json:"schema_version"`
+	}
+	if err := json.Unmarshal(text, &version); err != nil {
+		return nil, fmt.Errorf("is not a report: %w", err)
+	}
+	if version.SchemaVersion == nil {
+		return nil, errors.New("is not a report: it has no schema_version")
+	}
+	if *version.SchemaVersion != SchemaVersion {
+		return nil, fmt.Errorf("has schema version %d; this program reads version %d", *version.SchemaVersion, SchemaVersion)
+	}
+	var run Run
+	if err := json.Unmarshal(text, &run); err != nil {
+		return nil, fmt.Errorf("is not a report: %w", err)
+	}
+	if err := run.check(); err != nil {
+		return nil, fmt.Errorf("is not coherent: %w", err)
+	}
+	return &run, nil
+}
+
+// check refuses a report whose parts contradict each other.
+func (r *Run) check() error {
+	if r.SchemaVersion != SchemaVersion {
+		return fmt.Errorf("schema_version is %d, not %d", r.SchemaVersion, SchemaVersion)
+	}
+	if want := summarize(r); !reflect.DeepEqual(r.Summary, want) {
+		return fmt.Errorf("summary is %+v, but the verdicts add up to %+v", r.Summary, want)
+	}
+	said := map[string]TestVerdict{}
+	for i := range r.Tests {
+		for _, about := range r.Tests[i].Requirements {
+			said[r.Tests[i].ID()+" "+about.ID] = TestVerdict{r.Tests[i].ID(), about.Verdict}
+		}
+	}
+	for i := range r.Requirements {
+		requirement := &r.Requirements[i]
+		if len(requirement.Tests) == 0 {
+			return fmt.Errorf("%s has a verdict, but no test judged it", requirement.ID)
+		}
+		for _, test := range requirement.Tests {
+			if _, ok := said[test.Test+" "+requirement.ID]; !ok {
+				return fmt.Errorf("%s names the test %s, which does not judge it", requirement.ID, test.Test)
+			}
+		}
+	}
+	return nil
+}

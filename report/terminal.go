@@ -1,0 +1,305 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"countersign/report/verdict"
+)
+
+// Printer writes a run as text for people: every requirement with its verdict, what was recorded,
+// and last, in full, what is wrong.
+type Printer struct {
+	// Out is where the text goes. A failure to write is not reported: there is nobody to tell.
+	Out io.Writer
+	// Color marks verdicts with terminal colours.
+	Color bool
+	// Width is the width of the text in columns; 0 means 100.
+	Width int
+	// Catalogue titles, by area ID; an area without a title is headed by its ID alone.
+	Titles map[string]string
+	// ReadFile reads a transcript; nil means os.ReadFile.
+	ReadFile func(path string) ([]byte, error)
+}
+
+// casesShown is how many tests of a broken requirement are shown in full.
+const casesShown = 3
+
+// Print writes the whole run. The path of the report, when not empty, is named in the last line.
+func (p *Printer) Print(run *Run, path string) {
+	p.servers(run)
+	p.requirements(run)
+	p.remarks(run, verdict.Info, "Recorded")
+	p.remarks(run, verdict.Warn, "Warnings")
+	p.problems(run)
+	p.closing(run, path)
+}
+
+func (p *Printer) line(format string, args ...any) { fmt.Fprintf(p.Out, format+"\n", args...) }
+
+func (p *Printer) width() int { return cmp.Or(p.Width, 100) }
+
+// servers says what was tested.
+func (p *Printer) servers(run *Run) {
+	for _, s := range run.Servers {
+		name := strings.TrimSpace(s.Name + " " + s.Version)
+		versions := strings.Join(slices.Sorted(maps.Keys(s.RoomVersions)), ", ")
+		p.item(fmt.Sprintf("%-5s ", s.Server), fmt.Sprintf("%s; room versions: %s",
+			cmp.Or(name, "does not say what it is"), cmp.Or(versions, "none named")))
+	}
+}
+
+// requirements lists every requirement that was judged, area by area.
+func (p *Printer) requirements(run *Run) {
+	for rest := run.Requirements; len(rest) > 0; {
+		area := rest[0].Area
+		n := slices.IndexFunc(rest, func(r Requirement) bool { return r.Area != area })
+		if n < 0 {
+			n = len(rest)
+		}
+		p.line("\n%s", p.bold(strings.TrimSpace(area+"  "+p.Titles[area])))
+		p.area(rest[:n])
+		rest = rest[n:]
+	}
+}
+
+func (p *Printer) area(all []Requirement) {
+	first, last := all[0], all[len(all)-1]
+	if len(all) > 1 && !slices.ContainsFunc(all, func(r Requirement) bool {
+		return r.Verdict != verdict.Skip || r.Observed != first.Observed
+	}) {
+		p.row(verdict.Skip, fmt.Sprintf("%s to %s", first.ID, last.ID[strings.LastIndexByte(last.ID, '-')+1:]), first.Observed)
+		return
+	}
+	for _, r := range all {
+		text := r.Says
+		if r.Verdict == verdict.Skip {
+			text = cmp.Or(r.Observed, text)
+		}
+		p.row(r.Verdict, r.ID, text)
+	}
+}
+
+func (p *Printer) row(v verdict.Verdict, id, text string) {
+	head := fmt.Sprintf("  %-12s  %-16s  ", v, id)
+	p.line("  %s  %-16s  %s", p.verdict(v), id, cut(text, p.width()-len(head)))
+}
+
+// remarks lists what was seen where nothing is wrong enough to fail.
+func (p *Printer) remarks(run *Run, v verdict.Verdict, title string) {
+	headed := false
+	for i := range run.Requirements {
+		r := &run.Requirements[i]
+		if r.Verdict != v || r.Observed == "" {
+			continue
+		}
+		if !headed {
+			p.line("\n%s", p.bold(title))
+			headed = true
+		}
+		p.item("  "+r.ID+"  ", r.Observed)
+		if r.Expected != "" {
+			p.item(strings.Repeat(" ", len(r.ID)+4), "expected: "+r.Expected)
+		}
+	}
+}
+
+// problems shows what is wrong, the least certain first and broken requirements last.
+func (p *Printer) problems(run *Run) {
+	tests := map[string]*Test{}
+	for i := range run.Tests {
+		tests[run.Tests[i].ID()] = &run.Tests[i]
+	}
+	for _, v := range [...]verdict.Verdict{verdict.XPass, verdict.Inconclusive, verdict.Error, verdict.Fail} {
+		if v == verdict.Error {
+			for _, reason := range run.Errors {
+				p.line("")
+				p.item(p.verdict(verdict.Error)+"  ", reason)
+			}
+		}
+		for i := range run.Tests {
+			if t := &run.Tests[i]; t.Verdict == v && len(t.Requirements) == 0 {
+				p.line("\n%s  %s", p.verdict(v), p.bold("a test that covers no requirement"))
+				p.evidence(t, t.Expected, t.Observed)
+				p.transcript(t)
+			}
+		}
+		for i := range run.Requirements {
+			if r := &run.Requirements[i]; r.Verdict == v {
+				p.problem(r, tests)
+			}
+		}
+	}
+}
+
+// problem shows one requirement with what was expected, what was seen, and what was on the wire.
+func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
+	p.line("\n%s  %s", p.verdict(r.Verdict), p.bold(r.ID))
+	p.item("  ", r.Says)
+	p.item("  ", fmt.Sprintf("(%s, %s; %s: %s)", r.Level, r.Profile, r.Proposal, r.Where))
+	shown := 0
+	var more []string
+	for _, tv := range r.Tests {
+		t := tests[tv.Test]
+		if tv.Verdict != r.Verdict || t == nil {
+			continue
+		}
+		if shown == casesShown {
+			more = append(more, tv.Test)
+			continue
+		}
+		shown++
+		p.line("")
+		about := r.about(t)
+		p.evidence(t, about.Expected, about.Observed)
+		if t.Verdict == r.Verdict {
+			p.transcript(t)
+		}
+	}
+	p.line("")
+	if len(more) > 0 {
+		p.item(field("and"), fmt.Sprintf("%d more with this verdict, such as %s", len(more), more[0]))
+	}
+	p.item(field("read"), "countersign explain "+r.ID)
+	p.item(field("repeat"), "countersign run --requirement "+r.ID)
+}
+
+// about is what a test says about the requirement.
+func (r *Requirement) about(t *Test) RequirementVerdict {
+	for _, about := range t.Requirements {
+		if about.ID == r.ID {
+			return about
+		}
+	}
+	return RequirementVerdict{}
+}
+
+func (p *Printer) evidence(t *Test, expected, observed string) {
+	if expected != "" {
+		p.item(field("expected"), expected)
+	}
+	p.item(field("observed"), cmp.Or(observed, "nothing was said"))
+	p.item(field("test"), fmt.Sprintf("%s (%.2f s)", t.ID(), t.DurationSeconds))
+	if t.Transcript != "" {
+		p.item(field("transcript"), t.Transcript)
+	}
+}
+
+// transcript shows the end of what was on the wire.
+func (p *Printer) transcript(t *Test) {
+	if t.Transcript == "" {
+		return
+	}
+	read := p.ReadFile
+	if read == nil {
+		read = os.ReadFile
+	}
+	text, err := read(t.Transcript)
+	if err != nil {
+		p.line("    | cannot be read: %v", err)
+		return
+	}
+	for _, line := range excerpt(string(text)) {
+		p.line("%s", strings.TrimRight("    | "+cut(line, p.width()-6), " "))
+	}
+}
+
+// excerpt is the end of a transcript, whole exchanges when they are short enough.
+func excerpt(text string) []string {
+	const limit = 14
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n")
+	if len(lines) <= limit {
+		return lines
+	}
+	return append([]string{fmt.Sprintf("[%d lines before]", len(lines)-limit)}, lines[len(lines)-limit:]...)
+}
+
+// closing is one line with the counts, and where the whole report is.
+func (p *Printer) closing(run *Run, path string) {
+	var parts []string
+	for _, v := range [...]verdict.Verdict{
+		verdict.Pass, verdict.Fail, verdict.Warn, verdict.Skip, verdict.Inconclusive, verdict.Error, verdict.Info,
+		verdict.XFail, verdict.XPass,
+	} {
+		if n := run.Summary.Of(v); n > 0 {
+			parts = append(parts, p.paint(v, fmt.Sprintf("%d %s", n, strings.ToLower(string(v)))))
+		}
+	}
+	text := fmt.Sprintf("%s judged", plural(run.Summary.Total(), "requirement"))
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
+	}
+	text += fmt.Sprintf("; %s in %.1f s", plural(run.Summary.Tests.Total(), "test"), run.DurationSeconds)
+	if n := len(run.Errors); n > 0 {
+		text += "; " + p.paint(verdict.Error, plural(n, "error")+" outside of the tests")
+	}
+	if path != "" {
+		text += "; " + path
+	}
+	p.line("\n%s", text)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// field is the head of a line of evidence.
+func field(name string) string { return fmt.Sprintf("  %-12s", name) }
+
+// item writes a head and a text that is wrapped beside it.
+func (p *Printer) item(head, text string) {
+	indent := printed(head)
+	for i, line := range wrap(text, p.width()-indent) {
+		if i > 0 {
+			head = strings.Repeat(" ", indent)
+		}
+		p.line("%s%s", head, line)
+	}
+}
+
+// wrap breaks a text into lines of at most width columns, at spaces where there are any.
+func wrap(text string, width int) []string {
+	width = max(width, 20)
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		for {
+			runes := []rune(word)
+			room := width - len([]rune(line)) - 1
+			if line == "" {
+				room = width
+			}
+			if len(runes) <= room {
+				line = strings.TrimPrefix(line+" "+word, " ")
+				break
+			}
+			if line != "" {
+				lines, line = append(lines, line), ""
+				continue
+			}
+			lines, word = append(lines, string(runes[:width])), string(runes[width:])
+		}
+	}
+	if line != "" || len(lines) == 0 {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// cut shortens a line to width columns.
+func cut(line string, width int) string {
+	line = strings.ReplaceAll(line, "\t", "  ")
+	runes := []rune(line)
+	if width = max(width, 20); len(runes) <= width {
+		return line
+	}
+	return string(runes[:width-3]) + "..."
+}
