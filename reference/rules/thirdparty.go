@@ -30,11 +30,11 @@ func (m *memberCheck) thirdPartyInvite(third gjson.Result) error {
 	if m.membership(m.target) == "ban" {
 		return reject("5.4.1.1", "the invited user is banned")
 	}
-	signed := member(third, "signed")
+	signed := property(third, "signed")
 	if !signed.Exists() {
 		return reject("5.4.1.2", "third_party_invite has no signed property")
 	}
-	mxid, token := member(signed, "mxid"), member(signed, "token")
+	mxid, token := property(signed, "mxid"), property(signed, "token")
 	if !mxid.Exists() || !token.Exists() {
 		return reject("5.4.1.3", "signed lacks mxid or token")
 	}
@@ -78,7 +78,7 @@ func thirdPartyKeys(invite *matrix.Event) (keys []ed25519.PublicKey) {
 		return keys
 	}
 	for _, entry := range list.Array() {
-		add(member(entry, "public_key"))
+		add(property(entry, "public_key"))
 	}
 	return keys
 }
@@ -87,8 +87,8 @@ func thirdPartyKeys(invite *matrix.Event) (keys []ed25519.PublicKey) {
 // any of the keys.
 func signedByAny(object []byte, keys []ed25519.PublicKey) (found bool) {
 	budget := maxThirdPartyVerifications
-	eachMember(gjson.GetBytes(object, "signatures"), func(entity, byKey gjson.Result) bool {
-		eachMember(byKey, func(id, _ gjson.Result) bool {
+	eachProperty(gjson.GetBytes(object, "signatures"), func(entity, byKey gjson.Result) bool {
+		eachProperty(byKey, func(id, _ gjson.Result) bool {
 			if matrix.KeyID(id.Str).Algorithm() != "ed25519" {
 				return true
 			}
@@ -108,16 +108,16 @@ func signedByAny(object []byte, keys []ed25519.PublicKey) (found bool) {
 	return found
 }
 
-// member is a property of v when v is an object. (gjson would also look into arrays.)
-func member(v gjson.Result, name string) gjson.Result {
+// property is a property of v when v is an object. (gjson would also look into arrays.)
+func property(v gjson.Result, name string) gjson.Result {
 	if !v.IsObject() {
 		return gjson.Result{}
 	}
 	return v.Get(name)
 }
 
-// eachMember visits the properties of v when v is an object, until visit returns false.
-func eachMember(v gjson.Result, visit func(key, value gjson.Result) bool) {
+// eachProperty visits the properties of v when v is an object, until visit returns false.
+func eachProperty(v gjson.Result, visit func(key, value gjson.Result) bool) {
 	if v.IsObject() {
 		v.ForEach(visit)
 	}
