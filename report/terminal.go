@@ -86,8 +86,7 @@ func (p *Printer) area(all []Requirement) {
 }
 
 func (p *Printer) row(v verdict.Verdict, id, text string) {
-	head := fmt.Sprintf("  %-12s  %-16s  ", v, id)
-	p.line("  %s  %-16s  %s", p.verdict(v), id, cut(text, p.width()-len(head)))
+	p.item(fmt.Sprintf("  %s  %-16s  ", p.verdict(v), id), text)
 }
 
 // remarks lists what was seen where nothing is wrong enough to fail.
