@@ -56,6 +56,8 @@ type node struct {
 	observed   string
 	transcript string
 	output     tail
+	// unselected says that the run did not ask for the test.
+	unselected bool
 	// crash is the first line of a panic, a data race or a fatal error, or empty.
 	crash string
 }
@@ -193,6 +195,8 @@ func (c *Collector) attribute(n *node, key, value string) {
 		n.observed = value
 	case verdict.AttrTranscript:
 		n.transcript = value
+	case verdict.AttrUnselected:
+		n.unselected = true
 	case verdict.AttrFinding:
 		var f verdict.Finding
 		if err := json.Unmarshal([]byte(value), &f); err != nil {

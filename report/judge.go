@@ -15,6 +15,9 @@ func judge(catalogue *requirements.Catalogue, suite string, top *node) []Test {
 	var judged []Test
 	var visit func(n *node, covered bool)
 	visit = func(n *node, covered bool) {
+		if n.unselected {
+			return
+		}
 		covers := len(n.covers) > 0
 		switch {
 		case covers:

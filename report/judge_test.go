@@ -158,6 +158,10 @@ func TestJudge(t *testing.T) {
 			tests:        map[string]verdict.Verdict{"TestA": "PASS"},
 			exit:         ExitHarness,
 		},
+		"a test that the run did not ask for": {
+			script: "run TestA\nunselected TestA 1\nskip TestA\nok",
+			exit:   ExitNothingRan,
+		},
 		"an empty run": {script: "ok", exit: ExitNothingRan},
 		"an unreadable finding": {
 			script:       "run TestA\ncovers TestA MSC4243-SIG-01\nfinding TestA {\"verdict\":\"GOOD\"}\npass TestA\nok",

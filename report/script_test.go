@@ -23,6 +23,8 @@ import (
 //	observe TestA a sentence      conform.Observed
 //	finding TestA {json}          a verdict.Finding
 //	transcript TestA a/path.txt   conform.Transcript
+//	unselected TestA 1            conform.Covers of a test that the run did not ask for
+//	crash TestA panic: nil map    a line that a test prints without indentation
 //	print TestA some output       a line that the test prints
 //	say some output               a line that the test binary prints outside of tests
 //	pass|fail|skip TestA 0.25     a test ends
@@ -45,7 +47,7 @@ func script(t *testing.T, text string) string {
 		about, more, _ := strings.Cut(rest, " ")
 		attr := map[string]string{
 			"covers": verdict.AttrCovers, "expect": verdict.AttrExpected, "observe": verdict.AttrObserved,
-			"finding": verdict.AttrFinding, "transcript": verdict.AttrTranscript,
+			"finding": verdict.AttrFinding, "transcript": verdict.AttrTranscript, "unselected": verdict.AttrUnselected,
 		}[verb]
 		switch verb {
 		case "", "#":

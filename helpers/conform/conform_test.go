@@ -97,6 +97,18 @@ func TestCovers(t *testing.T) {
 	assert.False(t, r.failed)
 }
 
+func TestCovers_WhenOthersAreAskedFor(t *testing.T) {
+	t.Setenv(SelectionVariable, "RV12-MSG-01, "+strictID)
+	r := play(t, func(tb testing.TB) { Covers(tb, strictID, interopID) })
+	assert.False(t, r.skipped)
+	assert.Len(t, r.attributes, 2)
+
+	t.Setenv(SelectionVariable, "RV12-MSG-01")
+	r = play(t, func(tb testing.TB) { Covers(tb, strictID) })
+	assert.True(t, r.skipped)
+	assert.Equal(t, [][2]string{{verdict.AttrUnselected, "1"}}, r.attributes)
+}
+
 func TestCovers_UnknownIDIsAHarnessError(t *testing.T) {
 	r := play(t, func(tb testing.TB) { Covers(tb, "MSC4243-SIG-99"); tb.Log("unreachable") })
 	require.True(t, r.failed)

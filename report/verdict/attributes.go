@@ -18,6 +18,10 @@ const (
 	// express, with its evidence.
 	AttrFinding = "countersign.finding"
 
+	// AttrUnselected marks a test that was left out because the run asks for other requirements
+	// than those that it covers. Its value is "1". A report does not mention such a test.
+	AttrUnselected = "countersign.unselected"
+
 	// AttrTranscript carries the path of a file with what was on the wire during the test.
 	AttrTranscript = "countersign.transcript"
 )
