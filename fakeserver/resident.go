@@ -1,0 +1,369 @@
+package fakeserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"countersign/matrix"
+)
+
+func now() int64 { return time.Now().UnixMilli() }
+
+// roomOf is the room that an inquiry names, or the answer to one that this server is not in.
+func (s *Server) roomOf(q *Inquiry) (*Room, Answer) {
+	r := s.Room(q.Var("roomID"))
+	if r == nil {
+		return nil, notFound("this server is not in room %s", q.Var("roomID"))
+	}
+	return r, Answer{}
+}
+
+// serveTemplate answers make_join, make_leave and make_knock. It looks at nothing but the room
+// version: whether the user may join is not its business.
+func (s *Server) serveTemplate(membership string) Handler {
+	return func(q *Inquiry) Answer {
+		r, refusal := s.roomOf(q)
+		if r == nil {
+			return refusal
+		}
+		if membership != "leave" && !slices.Contains(q.Query["ver"], r.version.ID) {
+			body := map[string]string{
+				"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "room_version": r.version.ID,
+				"error": "the joining server does not support the room's version",
+			}
+			return JSON(http.StatusBadRequest, body)
+		}
+		template, err := r.template(matrix.UserID(q.Var("userID")), membership)
+		if err != nil {
+			return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
+		}
+		return JSON(http.StatusOK, map[string]any{"room_version": r.version.ID, "event": template})
+	}
+}
+
+func (r *Room) template(id matrix.UserID, membership string) (json.RawMessage, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := Membership(id, membership)
+	if authoriser := r.authoriser(id); membership == "join" && authoriser != nil {
+		d = d.With("join_authorised_via_users_server", string(authoriser.ID(r.version)))
+	}
+	p, err := r.proto(id, d)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"type": p.Type, "state_key": id, "sender": id, "room_id": r.id, "content": json.RawMessage(p.Content),
+		"prev_events": p.PrevEvents, "auth_events": nonNil(p.AuthEvents), "depth": p.Depth,
+		"origin": r.server.name, "origin_server_ts": p.OriginServerTS,
+	})
+}
+
+// authoriser is the user of this server who vouches for a join that only a restricted join rule
+// allows; nil when the room has no such rule or the user is in it or invited.
+func (r *Room) authoriser(joiner matrix.UserID) *User {
+	rules := r.state[matrix.StateTuple{Type: "m.room.join_rules"}]
+	if rules == nil {
+		return nil
+	}
+	switch rules.Get("join_rule").String() {
+	case "restricted", "knock_restricted":
+	default:
+		return nil
+	}
+	switch r.state.membership(joiner) {
+	case "join", "invite":
+		return nil
+	}
+	for _, u := range r.server.Users() {
+		if r.state.membership(u.ID(r.version)) == "join" {
+			return u
+		}
+	}
+	return nil
+}
+
+// countersign adds what a resident server signs: in a restricted join the signature of the user that
+// vouches, by the account key or, in rooms without account keys, by the server's.
+func (r *Room) countersign(e *matrix.Event) *matrix.Event {
+	if !r.version.HasAccountKeys() {
+		return e.WithSignature(r.server.signer)
+	}
+	if u := r.server.UserByID(matrix.UserID(e.Get("join_authorised_via_users_server").String())); u != nil {
+		return e.WithSignature(u.Signer(r.version))
+	}
+	return e
+}
+
+// submission reads the event of a send_join, send_leave or send_knock request.
+func (s *Server) submission(q *Inquiry) (*Room, *matrix.Event, Answer) {
+	r, refusal := s.roomOf(q)
+	if r == nil {
+		return nil, nil, refusal
+	}
+	p := s.readPDU(r.version, q.Body, q.Origin, q.Operation)
+	defer s.inbox.addPDU(p)
+	if p.Event == nil {
+		return nil, nil, badJSON("the event cannot be read: %v", p.Err)
+	}
+	return r, p.Event, Answer{}
+}
+
+// accept makes a submitted event part of the room and passes it on to the other servers in it.
+func (s *Server) accept(r *Room, e *matrix.Event, from matrix.ServerName) {
+	r.mu.Lock()
+	peers := r.peers()
+	r.add(e)
+	r.mu.Unlock()
+	peers = slices.DeleteFunc(peers, func(name matrix.ServerName) bool { return name == from })
+	if len(peers) == 0 {
+		return
+	}
+	s.background(func(ctx context.Context) {
+		if err := s.sendAll(ctx, peers, []json.RawMessage{e.JSON()}, nil); err != nil {
+			s.record.note("passing on %s: %v", e.ID(), err)
+		}
+	})
+}
+
+// serveSendJoin takes a join and answers with the state before it.
+func (s *Server) serveSendJoin(q *Inquiry) Answer {
+	r, e, refusal := s.submission(q)
+	if e == nil {
+		return refusal
+	}
+	e = r.countersign(e)
+	r.mu.Lock()
+	state := r.stateAfter(e.PrevEvents())
+	servers, err := json.Marshal(append(r.peers(), s.name))
+	body := appendArray(fmt.Appendf(nil, `{"origin":%q,"members_omitted":false,"servers_in_room":%s,"state":`, s.name, servers),
+		r.rawEvents(eventIDs(state)))
+	body = appendArray(append(body, `,"auth_chain":`...), r.rawEvents(r.authChain(append(eventIDs(state), e.ID()))))
+	body = append(append(append(body, `,"event":`...), e.JSON()...), '}')
+	r.mu.Unlock()
+	if err != nil {
+		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
+	}
+	s.accept(r, e, q.Origin)
+	return handshakeAnswer(q, body)
+}
+
+// handshakeAnswer is the answer to a send_* request; in version 1 it is a pair of status and body.
+func handshakeAnswer(q *Inquiry, body []byte) Answer {
+	if q.Version == "v1" {
+		body = append(append([]byte("[200,"), body...), ']')
+	}
+	return Answer{Status: http.StatusOK, Body: body}
+}
+
+func (s *Server) serveSendLeave(q *Inquiry) Answer {
+	r, e, refusal := s.submission(q)
+	if e == nil {
+		return refusal
+	}
+	s.accept(r, e, q.Origin)
+	return handshakeAnswer(q, []byte("{}"))
+}
+
+func (s *Server) serveSendKnock(q *Inquiry) Answer {
+	r, e, refusal := s.submission(q)
+	if e == nil {
+		return refusal
+	}
+	description := r.strippedState()
+	s.accept(r, e, q.Origin)
+	return JSON(http.StatusOK, map[string]any{"knock_room_state": description})
+}
+
+// strippedState describes the room to someone outside: complete events, as room version 12 wants
+// them (server-server API, invite_room_state and knock_room_state).
+func (r *Room) strippedState() []json.RawMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := []json.RawMessage{}
+	for _, eventType := range []string{"m.room.create", "m.room.join_rules", "m.room.canonical_alias", "m.room.avatar", "m.room.name", "m.room.encryption", "m.room.topic"} {
+		if e := r.state[matrix.StateTuple{Type: eventType}]; e != nil {
+			list = append(list, r.raw(e.ID()))
+		}
+	}
+	return list
+}
+
+func eventIDs(state stateMap) []string {
+	list := state.list()
+	ids := make([]string, len(list))
+	for i, e := range list {
+		ids[i] = e.ID()
+	}
+	return ids
+}
+
+// rawEvents is what is served for event IDs; those of unknown events are left out.
+func (r *Room) rawEvents(ids []string) []json.RawMessage {
+	list := make([]json.RawMessage, 0, len(ids))
+	for _, id := range ids {
+		if raw := r.raw(id); raw != nil {
+			list = append(list, raw)
+		}
+	}
+	return list
+}
+
+// authChain is the IDs of all events that authorise some events, directly or not.
+func (r *Room) authChain(ids []string) []string {
+	chain, seen := []string{}, map[string]bool{}
+	for queue := slices.Clone(ids); len(queue) > 0; queue = queue[1:] {
+		e := r.events[queue[0]]
+		if e == nil {
+			continue
+		}
+		for _, id := range e.AuthEvents() {
+			if !seen[id] {
+				seen[id] = true
+				chain = append(chain, id)
+				queue = append(queue, id)
+			}
+		}
+	}
+	return chain
+}
+
+// findEvent finds the room that knows an event, or serves bytes in its place.
+func (s *Server) findEvent(id string) json.RawMessage {
+	s.mu.Lock()
+	rooms := make([]*Room, 0, len(s.rooms))
+	for _, r := range s.rooms {
+		rooms = append(rooms, r)
+	}
+	s.mu.Unlock()
+	for _, r := range rooms {
+		r.mu.Lock()
+		raw := r.raw(id)
+		r.mu.Unlock()
+		if raw != nil {
+			return raw
+		}
+	}
+	return nil
+}
+
+func (s *Server) serveEvent(q *Inquiry) Answer {
+	raw := s.findEvent(q.Var("eventID"))
+	if raw == nil {
+		return notFound("event %s is not known", q.Var("eventID"))
+	}
+	body := []byte(`{"origin":` + strconv.Quote(string(s.name)) + `,"origin_server_ts":` + strconv.FormatInt(now(), 10) + `,"pdus":`)
+	return Answer{Status: http.StatusOK, Body: append(appendArray(body, []json.RawMessage{raw}), '}')}
+}
+
+// stateBefore answers the two state operations.
+func (s *Server) stateBefore(q *Inquiry, write func(r *Room, state, chain []string) Answer) Answer {
+	r, refusal := s.roomOf(q)
+	if r == nil {
+		return refusal
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.events[q.Query.Get("event_id")]
+	if e == nil {
+		return notFound("event %s is not known in %s", q.Query.Get("event_id"), r.id)
+	}
+	state := eventIDs(r.stateAfter(e.PrevEvents()))
+	return write(r, state, r.authChain(state))
+}
+
+func (s *Server) serveState(q *Inquiry) Answer {
+	return s.stateBefore(q, func(r *Room, state, chain []string) Answer {
+		body := appendArray([]byte(`{"pdus":`), r.rawEvents(state))
+		body = appendArray(append(body, `,"auth_chain":`...), r.rawEvents(chain))
+		return Answer{Status: http.StatusOK, Body: append(body, '}')}
+	})
+}
+
+func (s *Server) serveStateIDs(q *Inquiry) Answer {
+	return s.stateBefore(q, func(_ *Room, state, chain []string) Answer {
+		return JSON(http.StatusOK, map[string]any{"pdu_ids": state, "auth_chain_ids": chain})
+	})
+}
+
+func (s *Server) serveEventAuth(q *Inquiry) Answer {
+	r, refusal := s.roomOf(q)
+	if r == nil {
+		return refusal
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.events[q.Var("eventID")] == nil {
+		return notFound("event %s is not known in %s", q.Var("eventID"), r.id)
+	}
+	body := appendArray([]byte(`{"auth_chain":`), r.rawEvents(r.authChain([]string{q.Var("eventID")})))
+	return Answer{Status: http.StatusOK, Body: append(body, '}')}
+}
+
+// maxBackfill bounds the answers to backfill and get_missing_events.
+const maxBackfill = 200
+
+// before walks from events to their ancestors, nearest first, as long as keep says so.
+func (r *Room) before(from []string, limit int, keep func(*matrix.Event) bool) []string {
+	found, seen := []string{}, map[string]bool{}
+	for queue := slices.Clone(from); len(queue) > 0 && len(found) < min(limit, maxBackfill); queue = queue[1:] {
+		e := r.events[queue[0]]
+		if e == nil || seen[e.ID()] || !keep(e) {
+			continue
+		}
+		seen[e.ID()] = true
+		found = append(found, e.ID())
+		queue = append(queue, e.PrevEvents()...)
+	}
+	return found
+}
+
+func (s *Server) serveBackfill(q *Inquiry) Answer {
+	r, refusal := s.roomOf(q)
+	if r == nil {
+		return refusal
+	}
+	limit, err := strconv.Atoi(q.Query.Get("limit"))
+	if err != nil || limit < 1 {
+		return Errorf(http.StatusBadRequest, "M_INVALID_PARAM", "limit %q is not a positive integer", q.Query.Get("limit"))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := r.before(q.Query["v"], limit, func(*matrix.Event) bool { return true })
+	body := []byte(`{"origin":` + strconv.Quote(string(s.name)) + `,"origin_server_ts":` + strconv.FormatInt(now(), 10) + `,"pdus":`)
+	return Answer{Status: http.StatusOK, Body: append(appendArray(body, r.rawEvents(found)), '}')}
+}
+
+func (s *Server) serveMissingEvents(q *Inquiry) Answer {
+	r, refusal := s.roomOf(q)
+	if r == nil {
+		return refusal
+	}
+	body := gjson.ParseBytes(q.Body)
+	limit := 10
+	if l := body.Get("limit"); l.Type == gjson.Number {
+		limit = int(l.Int())
+	}
+	earliest, latest := textList(body.Get("earliest_events")), textList(body.Get("latest_events"))
+	minDepth := body.Get("min_depth").Int()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var from []string
+	for _, id := range latest {
+		if e := r.events[id]; e != nil {
+			from = append(from, e.PrevEvents()...)
+		}
+	}
+	found := r.before(from, limit, func(e *matrix.Event) bool {
+		return e.Depth() >= minDepth && !slices.Contains(earliest, e.ID())
+	})
+	slices.Reverse(found) // oldest first, as servers that process them in order need it
+	return Answer{Status: http.StatusOK, Body: append(appendArray([]byte(`{"events":`), r.rawEvents(found)), '}')}
+}
