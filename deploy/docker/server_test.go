@@ -20,6 +20,7 @@ import (
 
 	"countersign/deploy"
 	"countersign/deploy/internal/fakehs"
+	"countersign/deploy/internal/fakehs/fakeimage"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 // newFleet makes a fleet, and checks when the test ends that it leaves nothing.
 func newFleet(t *testing.T, config deploy.Config) *Fleet {
 	t.Helper()
-	engine(t)
+	fakeimage.Engine(t)
 	f, err := NewFleet(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -44,12 +45,12 @@ func newFleet(t *testing.T, config deploy.Config) *Fleet {
 func leftovers(t *testing.T, label string) (names []string) {
 	t.Helper()
 	filter := filters.NewArgs(filters.Arg("label", label))
-	containers, err := engine(t).ContainerList(context.Background(), container.ListOptions{All: true, Filters: filter})
+	containers, err := fakeimage.Engine(t).ContainerList(context.Background(), container.ListOptions{All: true, Filters: filter})
 	require.NoError(t, err)
 	for _, c := range containers {
 		names = append(names, c.Names...)
 	}
-	networks, err := engine(t).NetworkList(context.Background(), network.ListOptions{Filters: filter})
+	networks, err := fakeimage.Engine(t).NetworkList(context.Background(), network.ListOptions{Filters: filter})
 	require.NoError(t, err)
 	for _, n := range networks {
 		names = append(names, n.Name)
@@ -76,7 +77,7 @@ func tryGet(url string, timeout time.Duration) (string, error) {
 }
 
 func TestContainersMeetTheContract(t *testing.T) {
-	image := makeImage(t, fakehs.Healthy)
+	image := fakeimage.Make(t, fakehs.Healthy)
 	mounted := t.TempDir()
 	f := newFleet(t, deploy.Config{
 		HostMounts:      deploy.HostMounts{{HostPath: mounted, ContainerPath: "/mounted", ReadOnly: true}},
@@ -110,7 +111,7 @@ func TestContainersMeetTheContract(t *testing.T) {
 	defer peer.Close()
 	require.Equal(t, "the peer", get(t, hs1.ClientURL()+"/ask/"+net.JoinHostPort(d.PeerHost(), port)))
 
-	inspected, err := engine(t).ContainerInspect(t.Context(), hs1.(*Server).ContainerID())
+	inspected, err := fakeimage.Engine(t).ContainerInspect(t.Context(), hs1.(*Server).ContainerID())
 	require.NoError(t, err)
 	require.EqualValues(t, 256<<20, inspected.HostConfig.Memory)
 	require.EqualValues(t, 5e8, inspected.HostConfig.NanoCPUs)
@@ -128,7 +129,7 @@ func TestContainersMeetTheContract(t *testing.T) {
 
 func TestRestartKeepsData(t *testing.T) {
 	f := newFleet(t, deploy.Config{})
-	s, err := f.Start(t.Context(), "hs1", makeImage(t, fakehs.Crashes))
+	s, err := f.Start(t.Context(), "hs1", fakeimage.Make(t, fakehs.Crashes))
 	require.NoError(t, err)
 	require.NoError(t, s.Start(t.Context()), "a server that runs is left alone")
 	require.NoError(t, s.Restart(t.Context()))
@@ -137,7 +138,7 @@ func TestRestartKeepsData(t *testing.T) {
 	_, err = tryGet(s.ClientURL()+"/crash", 5*time.Second)
 	require.Error(t, err)
 	require.Eventually(t, func() bool {
-		state, err := engine(t).ContainerInspect(t.Context(), s.id)
+		state, err := fakeimage.Engine(t).ContainerInspect(t.Context(), s.id)
 		return err == nil && !state.State.Running
 	}, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, s.Stop(t.Context()), "stopping a crashed server changes nothing")
@@ -159,9 +160,9 @@ func TestRestartKeepsData(t *testing.T) {
 
 func TestHealthcheckIsHonoured(t *testing.T) {
 	f := newFleet(t, deploy.Config{SpawnTimeout: 5 * time.Second})
-	_, err := f.Start(t.Context(), "hs1", makeImage(t, fakehs.Healthy, `HEALTHCHECK --interval=200ms --timeout=5s CMD ["/hs","healthcheck"]`))
+	_, err := f.Start(t.Context(), "hs1", fakeimage.Make(t, fakehs.Healthy, `HEALTHCHECK --interval=200ms --timeout=5s CMD ["/hs","healthcheck"]`))
 	require.NoError(t, err)
-	_, err = f.Start(t.Context(), "hs2", makeImage(t, fakehs.Chatty, `HEALTHCHECK --interval=200ms --retries=1 CMD ["/hs","exits"]`))
+	_, err = f.Start(t.Context(), "hs2", fakeimage.Make(t, fakehs.Chatty, `HEALTHCHECK --interval=200ms --retries=1 CMD ["/hs","exits"]`))
 	require.ErrorContains(t, err, "its HEALTHCHECK says unhealthy: the configuration file is missing")
 	require.Len(t, leftovers(t, runLabel+"="+f.run), 2, "hs1 and the network stay, hs2 is gone")
 }
@@ -175,7 +176,7 @@ func TestServersThatDoNotComeUp(t *testing.T) {
 		fakehs.Endless:  "larger than any",
 	} {
 		t.Run(behaviour, func(t *testing.T) {
-			image := makeImage(t, behaviour)
+			image := fakeimage.Make(t, behaviour)
 			f := newFleet(t, deploy.Config{SpawnTimeout: 2 * time.Second})
 			begin := time.Now()
 			_, err := f.Start(t.Context(), "hs1", image)
@@ -189,7 +190,7 @@ func TestServersThatDoNotComeUp(t *testing.T) {
 }
 
 func TestMissingImageIsOneLine(t *testing.T) {
-	engine(t)
+	fakeimage.Engine(t)
 	err := Check(t.Context(), deploy.Config{}, "countersign-no-such-image")
 	require.EqualError(t, err, `the Docker engine has no image "countersign-no-such-image"; build it, or get it with: docker pull countersign-no-such-image`)
 	require.Equal(t, deploy.KindStart, deploy.KindOf(err))
@@ -219,7 +220,7 @@ func TestNoEngineIsOneLine(t *testing.T) {
 }
 
 func TestRefusedMountIsOneLine(t *testing.T) {
-	image := makeImage(t, fakehs.Healthy)
+	image := fakeimage.Make(t, fakehs.Healthy)
 	f := newFleet(t, deploy.Config{HostMounts: deploy.HostMounts{{HostPath: "/no/such/folder", ContainerPath: "/x"}}})
 	_, err := f.Start(t.Context(), "hs1", image)
 	require.ErrorContains(t, err, "/no/such/folder")
@@ -247,7 +248,7 @@ func TestKilledRunIsSweptByTheNext(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the owner's process namespace is known on Linux only")
 	}
-	image := makeImage(t, fakehs.Healthy)
+	image := fakeimage.Make(t, fakehs.Healthy)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	run := exec.Command(self, beKilled, image)
