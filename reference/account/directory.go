@@ -49,5 +49,5 @@ type Options struct {
 	Peers  peer.Caller
 	Logger *slog.Logger
 	// Now is the clock.
-	Now func() time.Time
+	Clock func() time.Time
 }

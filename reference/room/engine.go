@@ -34,7 +34,7 @@ type Options struct {
 	Users  Users
 	Logger *slog.Logger
 	// Now is the clock.
-	Now func() time.Time
+	Clock func() time.Time
 }
 
 // KeyRing finds the signing keys of servers. Rooms with account keys never use it.
@@ -166,12 +166,11 @@ type Membership struct {
 	Sender matrix.UserID
 	// Position is when this server learned of it.
 	Position Position
+	// Event is the membership event when this server is not in the room; nil when it is.
+	Event *matrix.Event
 	// Stripped are the state events that came with an invitation or a knock, complete PDUs in the
 	// room's terms; nil otherwise.
 	Stripped []*matrix.Event
 	// Version is the room version.
 	Version matrix.RoomVersion
 }
-
-// EDUs that arrive from other servers, and what others ask about local users, go to the client API
-// through interfaces of package fed.

@@ -1,0 +1,330 @@
+package room
+
+import (
+	"encoding/json"
+	"maps"
+
+	"countersign/matrix"
+	"countersign/reference/store"
+)
+
+// verdict is an event with what came of it, ready to be stored.
+type verdict struct {
+	event   *matrix.Event
+	outcome Outcome
+	reason  string
+	// before is the state before the event.
+	before State
+	// hole are parents of the event that this server does not have.
+	hole []string
+	// destinations are the servers to which the event is to be sent.
+	destinations []matrix.ServerName
+	// restart makes the event the only extremity, and the state after it the current state: this
+	// server has just joined, or joined again, by it.
+	restart bool
+}
+
+// after is the state after the event: a rejected event changes nothing, a soft-failed one does
+// (server-server API, "Rejection" and "Soft failure").
+func (v verdict) after() State {
+	if key, ok := v.event.StateKey(); ok && v.outcome != Rejected {
+		return v.before.with(matrix.StateTuple{Type: v.event.Type(), StateKey: key}, v.event.ID())
+	}
+	return v.before
+}
+
+// consequence is what accepting an event does to the room.
+type consequence struct {
+	extremities []string
+	current     State
+}
+
+// commit stores an event and everything that follows from it, in one transaction, and then makes it
+// visible. r.mutex is held.
+func (g *Engine) commit(r *liveRoom, v verdict) error {
+	next, err := g.consequence(r, v)
+	if err != nil {
+		return err
+	}
+	joined := maps.Clone(r.joined)
+	err = g.DB.Update(func(tx *store.Tx) error {
+		v.before, err = g.saveState(tx, r.current, v.before)
+		if err != nil {
+			return err
+		}
+		after, err := g.saveState(tx, v.before, v.after())
+		if err != nil {
+			return err
+		}
+		if next.current.root == after.root {
+			next.current = after
+		}
+		w := writer{g: g, tx: tx, room: r, verdict: v, after: after}
+		if err := w.write(); err != nil {
+			return err
+		}
+		if v.outcome != Accepted {
+			return nil
+		}
+		if next.current, err = g.saveState(tx, r.current, next.current); err != nil {
+			return err
+		}
+		if err := w.moveTo(next); err != nil {
+			return err
+		}
+		return g.countJoined(source{g: g, tx: tx}, joined, r.current, next.current)
+	})
+	if err != nil {
+		return err
+	}
+	if v.outcome == Accepted {
+		r.extremities, r.current, r.joined = next.extremities, next.current, joined
+		g.Outbox.Flush(v.destinations)
+	}
+	return nil
+}
+
+// consequence computes what the room looks like once the event has been stored, outside of the
+// transaction that stores it, as resolution may take a while.
+func (g *Engine) consequence(r *liveRoom, v verdict) (c consequence, err error) {
+	if v.outcome != Accepted {
+		return consequence{r.extremities, r.current}, nil
+	}
+	if v.restart {
+		return consequence{[]string{v.event.ID()}, v.after()}, nil
+	}
+	err = g.DB.View(func(tx *store.Tx) error {
+		self := &known{Event: v.event, record: record{outcome: v.outcome}}
+		events := source{g: g, tx: tx, pending: map[string]*known{v.event.ID(): self}}
+		c.extremities = r.nextExtremities(events, v.event)
+		var states []State
+		for _, id := range c.extremities {
+			if id == v.event.ID() {
+				states = append(states, v.after())
+				continue
+			}
+			k, err := g.event(tx, id)
+			if err != nil || k == nil {
+				return orDamaged(err)
+			}
+			s, err := g.loadState(tx, k.after)
+			if err != nil {
+				return err
+			}
+			states = append(states, s)
+		}
+		c.current, err = g.resolve(r, events, states)
+		return err
+	})
+	return c, err
+}
+
+// writer stores one event.
+type writer struct {
+	g     *Engine
+	tx    *store.Tx
+	room  *liveRoom
+	after State
+	verdict
+	place Place
+}
+
+func (w *writer) write() error {
+	id := w.event.ID()
+	r := record{outcome: w.outcome, reason: w.reason, before: w.before.group, after: w.after.group}
+	shown, err := w.redact(&r)
+	if err != nil {
+		return err
+	}
+	if w.outcome == Accepted {
+		p, err := w.g.stream.advance(w.tx)
+		if err != nil {
+			return err
+		}
+		w.place = Place{Major: p}
+		if shown {
+			r.place = w.place
+			if err := w.tx.Table(tableTimeline).Put(placeKey(w.room.id, r.place), []byte(id)); err != nil {
+				return err
+			}
+		}
+		if len(w.hole) > 0 {
+			if err := putJSON(w.tx.Table(tableHoles), placeKey(w.room.id, w.place), w.hole); err != nil {
+				return err
+			}
+		}
+		if err := w.g.Outbox.QueuePDU(w.tx, w.destinations, id); err != nil {
+			return err
+		}
+	}
+	if err := w.g.putEvent(w.tx, w.event, r); err != nil {
+		return err
+	}
+	for _, prev := range w.event.PrevEvents() {
+		if err := w.tx.Table(tableChildren).Put(store.Key(prev, id), []byte{}); err != nil {
+			return err
+		}
+	}
+	return w.showPendingRedactions()
+}
+
+// moveTo makes the room what it is after an accepted event.
+func (w *writer) moveTo(next consequence) error {
+	if next.current.group != w.room.current.group {
+		group := store.AppendInt(nil, int64(next.current.group))
+		if err := w.tx.Table(tableCurrent).Put(positionKey(w.room.id, w.place.Major), group); err != nil {
+			return err
+		}
+		if err := w.g.indexMemberships(w.tx, w.room, w.room.current, next.current, w.place.Major); err != nil {
+			return err
+		}
+	}
+	return putJSON(w.tx.Table(tableRooms), store.Key(w.room.id), roomRecord{
+		Version: w.room.version.ID, Create: w.room.create.ID(),
+		Extremities: next.extremities, Current: next.current.group,
+	})
+}
+
+// indexMemberships brings the index of memberships up to date with a change of the current state.
+func (g *Engine) indexMemberships(tx *store.Tx, r *liveRoom, old, new State, at Position) error {
+	events := source{g: g, tx: tx}
+	table := tx.Table(tableMemberships)
+	for place, ids := range Diff(old, new) {
+		if place.Type != "m.room.member" {
+			continue
+		}
+		key := store.Key(place.StateKey, r.id)
+		e := events.Event(ids[1])
+		if e == nil {
+			if err := table.Delete(key); err != nil {
+				return err
+			}
+			continue
+		}
+		err := putJSON(table, key, membershipRecord{
+			Membership: e.Membership(), EventID: e.ID(), Sender: e.Sender(), Position: at, Version: r.version.ID,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redact finds out what redactions do to the event, which is about to be stored: whether it is
+// redacted already, and, when it is a redaction, what it does to its target. shown is false for a
+// redaction that takes no effect (yet), which clients are not told of (room version 3, "Handling
+// redactions").
+func (w *writer) redact(r *record) (shown bool, err error) {
+	by, err := w.pendingRedaction()
+	if err != nil {
+		return false, err
+	}
+	if known, err := w.g.event(w.tx, w.event.ID()); err != nil {
+		return false, err
+	} else if known != nil && known.redactedBy != "" {
+		by = known.redactedBy // it was redacted while only the graph knew it
+	}
+	if by != "" {
+		r.redactedBy = by
+		w.event = w.event.Redacted()
+	}
+	if w.event.Type() != "m.room.redaction" || w.outcome != Accepted {
+		return true, nil
+	}
+	target := w.event.Get("redacts").String()
+	k, err := w.g.event(w.tx, target)
+	if err != nil {
+		return false, err
+	}
+	if k == nil {
+		return false, w.tx.Table(tableRedactions).Put(store.Key(target, w.event.ID()), []byte(w.room.id))
+	}
+	if !w.mayRedact(w.event, w.before, k.Event) {
+		return false, nil
+	}
+	if k.redactedBy != "" {
+		return true, nil
+	}
+	k.redactedBy = w.event.ID()
+	return true, w.g.putEvent(w.tx, k.Event.Redacted(), k.record)
+}
+
+func (w *writer) mayRedact(redaction *matrix.Event, before State, target *matrix.Event) bool {
+	events := source{g: w.g, tx: w.tx}
+	// D-16: in rooms with account keys the domains that are compared are those that the sender and
+	// the target claim; the rule is applied as it is written.
+	return target.RoomID() == redaction.RoomID() && !target.IsCreate() &&
+		w.room.rules.MayRedact(redaction, target, events.state(before))
+}
+
+// pendingRedaction is the first redaction that was accepted before its target, the event that is
+// about to be stored, and that takes effect on it.
+func (w *writer) pendingRedaction() (by string, err error) {
+	for _, id := range w.g.pendingRedactions(w.tx, w.event.ID()) {
+		k, err := w.g.event(w.tx, id)
+		if err != nil || k == nil {
+			return "", orDamaged(err)
+		}
+		before, err := w.g.loadState(w.tx, k.before)
+		if err != nil {
+			return "", err
+		}
+		if w.mayRedact(k.Event, before, w.event) {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+func (g *Engine) pendingRedactions(tx *store.Tx, target string) (ids []string) {
+	tx.Table(tableRedactions).Scan(store.Key(target), nil, func(k, _ []byte) bool {
+		if parts, _ := store.SplitKey(k, 2); len(parts) == 2 {
+			ids = append(ids, parts[1])
+		}
+		return true
+	})
+	return ids
+}
+
+// showPendingRedactions gives the redactions that waited for the event, and take effect on it, their
+// places in the timeline.
+func (w *writer) showPendingRedactions() error {
+	for _, id := range w.g.pendingRedactions(w.tx, w.event.ID()) {
+		k, err := w.g.event(w.tx, id)
+		if err != nil || k == nil {
+			return orDamaged(err)
+		}
+		if err := w.tx.Table(tableRedactions).Delete(store.Key(w.event.ID(), id)); err != nil {
+			return err
+		}
+		before, err := w.g.loadState(w.tx, k.before)
+		if err != nil {
+			return err
+		}
+		if !w.mayRedact(k.Event, before, w.event) {
+			continue
+		}
+		p, err := w.g.stream.advance(w.tx)
+		if err != nil {
+			return err
+		}
+		k.place = Place{Major: p}
+		if err := w.tx.Table(tableTimeline).Put(placeKey(w.room.id, k.place), []byte(id)); err != nil {
+			return err
+		}
+		if err := w.g.putEvent(w.tx, k.Event, k.record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rawEvents are events as a list of JSON documents.
+func rawEvents(events []*matrix.Event) []json.RawMessage {
+	raw := make([]json.RawMessage, 0, len(events))
+	for _, e := range events {
+		raw = append(raw, e.JSON())
+	}
+	return raw
+}

@@ -1,0 +1,114 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tidwall/sjson"
+
+	"countersign/matrix"
+	"countersign/reference/peer"
+	"countersign/reference/rules"
+)
+
+// Create makes a room and returns its ID: the create event, the creator's join, and the initial
+// events. When an initial event is refused the room exists, with what came before, and the error says
+// so. Errors are *peer.Error.
+func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
+	a, err := g.actor(c.Version, c.Creator)
+	if err != nil {
+		return "", err
+	}
+	create, err := g.buildCreate(c, a)
+	if err != nil {
+		return "", err
+	}
+	r, err := g.newLiveRoom(create)
+	if err != nil {
+		return "", forbidden(err)
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if err := g.addRoom(r); err != nil {
+		return "", err
+	}
+	if err := g.commit(r, verdict{event: create, outcome: Accepted, restart: true}); err != nil {
+		return "", err
+	}
+	join, err := withMembership(c.Member, "join")
+	if err != nil {
+		return "", err
+	}
+	drafts := append([]Draft{{Type: "m.room.member", StateKey: matrix.StateKey(string(a.user)), Content: join}}, c.Initial...)
+	for _, d := range drafts {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if _, err := g.send(r, a, d); err != nil {
+			return "", fmt.Errorf("creating the room: %s: %w", d.Type, err)
+		}
+	}
+	return r.id, nil
+}
+
+func (g *Engine) buildCreate(c Creation, a actor) (*matrix.Event, error) {
+	content := c.Content
+	if content == nil {
+		content = []byte("{}")
+	}
+	content, err := sjson.SetBytes(content, "room_version", c.Version.ID)
+	if err != nil {
+		return nil, peer.BadJSON("creation_content: %v", err)
+	}
+	p := matrix.ProtoEvent{
+		Type: "m.room.create", StateKey: matrix.StateKey(""), Sender: a.user, Content: content,
+		Depth: 1, OriginServerTS: g.Clock().UnixMilli(),
+	}
+	create, err := p.Build(c.Version, a.signer)
+	if err != nil {
+		return nil, peer.BadJSON("%v", err)
+	}
+	if err := checkSize(create); err != nil {
+		return nil, err
+	}
+	if err := rules.AuthoriseCreate(create); err != nil {
+		return nil, peer.BadJSON("%v", err)
+	}
+	return create, nil
+}
+
+// addRoom makes a new room known. Two rooms have one ID only when their create events are the same
+// down to the millisecond.
+func (g *Engine) addRoom(r *liveRoom) error {
+	known, err := g.live(r.id)
+	if err != nil {
+		return err
+	}
+	if known != nil {
+		return fmt.Errorf("the room %s exists already", r.id)
+	}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.rooms[r.id] = r
+	return nil
+}
+
+// withMembership is the content of a member event: an object of a client's, or nil, with membership set.
+func withMembership(content []byte, membership string) ([]byte, error) {
+	object := map[string]json.RawMessage{}
+	if content != nil {
+		if err := json.Unmarshal(content, &object); err != nil {
+			return nil, peer.BadJSON("the content of a member event is not an object: %v", err)
+		}
+	}
+	if object == nil {
+		object = map[string]json.RawMessage{}
+	}
+	quoted, err := json.Marshal(membership)
+	if err != nil {
+		return nil, err
+	}
+	object["membership"] = quoted
+	return json.Marshal(object)
+}

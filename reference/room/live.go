@@ -1,0 +1,214 @@
+package room
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"countersign/matrix"
+	"countersign/reference/rules"
+	"countersign/reference/stateres"
+	"countersign/reference/store"
+)
+
+// maxExtremities is how many open ends of the event graph are kept. A peer can make any number of
+// them; the shallowest are forgotten, as nobody has to build on them.
+const maxExtremities = 40
+
+// liveRoom is a room that this server is or was in.
+type liveRoom struct {
+	id      string
+	version matrix.RoomVersion
+	create  *matrix.Event
+	// rules check signatures by rule 5.2; settled are for events that have passed it before.
+	rules, settled *rules.Room
+
+	// mutex is held while an event is judged by the current state and stored. It is never held
+	// while another server is waited for. It guards what follows.
+	mutex       sync.Mutex
+	extremities []string
+	current     State
+	// joined counts the joined users of each server.
+	joined map[matrix.ServerName]int
+}
+
+// live returns a room, or nil when this server has never been in it.
+func (g *Engine) live(roomID string) (*liveRoom, error) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if r, ok := g.rooms[roomID]; ok {
+		return r, nil
+	}
+	var r *liveRoom
+	err := g.DB.View(func(tx *store.Tx) error {
+		var stored roomRecord
+		found, err := getJSON(tx.Table(tableRooms), store.Key(roomID), &stored)
+		if err != nil || !found {
+			return err
+		}
+		create, err := g.event(tx, stored.Create)
+		if err != nil || create == nil {
+			return fmt.Errorf("the create event of room %s cannot be read: %w", roomID, orDamaged(err))
+		}
+		if r, err = g.newLiveRoom(create.Event); err != nil {
+			return err
+		}
+		r.extremities = stored.Extremities
+		if r.current, err = g.loadState(tx, stored.Current); err != nil {
+			return err
+		}
+		return g.countJoined(source{g: g, tx: tx}, r.joined, State{}, r.current)
+	})
+	if err != nil || r == nil {
+		return nil, err
+	}
+	g.rooms[roomID] = r
+	return r, nil
+}
+
+// newLiveRoom makes the live form of a room of which nothing but the create event exists.
+func (g *Engine) newLiveRoom(create *matrix.Event) (*liveRoom, error) {
+	verify := rules.VerifyAccountKey
+	if !create.Version().HasAccountKeys() {
+		verify = g.verifyServerOf
+	}
+	judging, err := rules.NewRoom(create, verify)
+	if err != nil {
+		return nil, err
+	}
+	settled, err := rules.NewRoom(create, rules.AlreadyVerified)
+	if err != nil {
+		return nil, err
+	}
+	return &liveRoom{
+		id: create.RoomID(), version: create.Version(), create: create, rules: judging, settled: settled,
+		joined: map[matrix.ServerName]int{},
+	}, nil
+}
+
+// countJoined updates the number of joined users per server for a change of state.
+func (g *Engine) countJoined(events source, joined map[matrix.ServerName]int, old, new State) error {
+	for place, ids := range Diff(old, new) {
+		if place.Type != "m.room.member" {
+			continue
+		}
+		for i, id := range ids {
+			if id == "" {
+				continue
+			}
+			e := events.Event(id)
+			if e == nil {
+				return fmt.Errorf("the member event %s cannot be read: %w", id, errDamaged)
+			}
+			if e.Membership() != "join" {
+				continue
+			}
+			server := matrix.UserID(place.StateKey).Domain()
+			if joined[server] += 2*i - 1; joined[server] == 0 {
+				delete(joined, server)
+			}
+		}
+	}
+	return nil
+}
+
+// resolve is the state that follows from several (room version 12, "State resolution"). At least one
+// state is given.
+func (g *Engine) resolve(r *liveRoom, events source, states []State) (State, error) {
+	distinct := states[:0:0]
+	for _, s := range states {
+		if !slices.ContainsFunc(distinct, func(t State) bool { return t.root == s.root }) {
+			distinct = append(distinct, s)
+		}
+	}
+	if len(distinct) == 1 {
+		return distinct[0], nil
+	}
+	key, cacheable := resolutionKey(r.id, distinct)
+	if cacheable {
+		if s, ok := g.resolutions.get(key); ok {
+			return s, nil
+		}
+	}
+	sets := make([]stateres.StateMap, len(distinct))
+	for i, s := range distinct {
+		sets[i] = s.toMap()
+	}
+	m, err := stateres.Resolve(r.settled, sets, events)
+	if err != nil {
+		return State{}, fmt.Errorf("resolving %d states of room %s: %w", len(sets), r.id, err)
+	}
+	s := distinct[0].become(m)
+	if cacheable && len(events.pending) == 0 {
+		g.resolutions.put(key, s)
+	}
+	return s, nil
+}
+
+func resolutionKey(roomID string, states []State) (string, bool) {
+	groups := make([]uint64, len(states))
+	for i, s := range states {
+		if s.group == 0 {
+			return "", false
+		}
+		groups[i] = s.group
+	}
+	slices.Sort(groups)
+	return fmt.Sprint(roomID, groups), true
+}
+
+// become is s changed to hold exactly what m holds; it shares with s what stays.
+func (s State) become(m map[matrix.StateTuple]string) State {
+	result := s
+	for place := range s.All() {
+		if _, ok := m[place]; !ok {
+			result = result.with(place, "")
+		}
+	}
+	for place, id := range m {
+		result = result.with(place, id)
+	}
+	return result
+}
+
+// nextExtremities are the room's extremities once e has been accepted: e replaces its parents, and
+// what is only reached from it through rejected or soft-failed events.
+func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
+	covered := map[string]bool{}
+	queue := slices.Clone(e.PrevEvents())
+	for len(queue) > 0 && len(covered) < 1000 {
+		id := queue[0]
+		queue = queue[1:]
+		if covered[id] {
+			continue
+		}
+		covered[id] = true
+		if k := events.find(id); k != nil && k.outcome != Accepted {
+			queue = append(queue, k.PrevEvents()...)
+		}
+	}
+	next := slices.DeleteFunc(slices.Clone(r.extremities), func(id string) bool { return covered[id] })
+	next = append(next, e.ID())
+	if len(next) > maxExtremities {
+		depth := func(id string) int64 {
+			if k := events.find(id); k != nil {
+				return k.Depth()
+			}
+			return 0
+		}
+		slices.SortStableFunc(next, func(a, b string) int { return int(min(max(depth(a)-depth(b), -1), 1)) })
+		next = next[len(next)-maxExtremities:]
+	}
+	return next
+}
+
+// serversOf are the servers with a joined user, sorted.
+func (r *liveRoom) serversOf() []matrix.ServerName {
+	servers := make([]matrix.ServerName, 0, len(r.joined))
+	for s := range r.joined {
+		servers = append(servers, s)
+	}
+	slices.SortFunc(servers, func(a, b matrix.ServerName) int { return strings.Compare(string(a), string(b)) })
+	return servers
+}

@@ -1,0 +1,85 @@
+package room
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"countersign/matrix"
+	"countersign/reference/account"
+	"countersign/reference/store"
+)
+
+// decodeMembership reads a row of the index; key is the user and the room.
+func decodeMembership(key []string, value []byte) (m Membership, err error) {
+	var r membershipRecord
+	if err := json.Unmarshal(value, &r); err != nil || len(key) != 2 {
+		return m, fmt.Errorf("a membership cannot be read: %w", orDamaged(err))
+	}
+	v, ok := matrix.RoomVersionByID(r.Version)
+	if !ok {
+		return m, fmt.Errorf("%w: room version %q", errDamaged, r.Version)
+	}
+	m = Membership{
+		RoomID: key[1], User: matrix.UserID(key[0]), Membership: r.Membership, EventID: r.EventID,
+		Sender: r.Sender, Position: r.Position, Version: v,
+	}
+	for _, raw := range r.Stripped {
+		e, err := matrix.ParseTrustedEvent(v, raw)
+		if err != nil {
+			return m, fmt.Errorf("the stripped state of a membership cannot be read: %w", err)
+		}
+		m.Stripped = append(m.Stripped, e)
+	}
+	if r.Event != nil {
+		if m.Event, err = matrix.ParseTrustedEvent(v, r.Event); err != nil {
+			return m, fmt.Errorf("the event of a membership cannot be read: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// noteMembership keeps a membership event of a local user in a room that this server is not in: an
+// invitation, a knock, or what ended one.
+func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error {
+	target, _ := e.StateKey()
+	return g.DB.Update(func(tx *store.Tx) error {
+		at, err := g.stream.advance(tx)
+		if err != nil {
+			return err
+		}
+		return putJSON(tx.Table(tableMemberships), store.Key(target, e.RoomID()), membershipRecord{
+			Membership: e.Membership(), EventID: e.ID(), Sender: e.Sender(), Position: at,
+			Version: e.Version().ID, Stripped: rawEvents(stripped), Event: e.JSON(),
+		})
+	})
+}
+
+// reveal notes, in every room of a user whose account key has become verified or erased, that clients
+// see the user differently from now on.
+func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
+	err := g.DB.Update(func(tx *store.Tx) error {
+		var rooms []string
+		tx.Table(tableMemberships).Scan(store.Key(string(user)), nil, func(key, _ []byte) bool {
+			if parts, _ := store.SplitKey(key, 2); len(parts) == 2 {
+				rooms = append(rooms, parts[1])
+			}
+			return true
+		})
+		if len(rooms) == 0 {
+			return nil
+		}
+		at, err := g.stream.advance(tx)
+		if err != nil {
+			return err
+		}
+		for _, roomID := range rooms {
+			if err := tx.Table(tableRevealed).Put(positionKey(roomID, at), []byte(user)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("noting that an account key has changed its state", "user", user, "error", err)
+	}
+}
