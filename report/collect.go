@@ -103,6 +103,9 @@ func (c *Collector) Finish(run *Run) {
 	run.Summary = summarize(run)
 }
 
+// Packages is the number of packages that have begun to run.
+func (c *Collector) Packages() int { return len(c.packages) }
+
 // Stray is what was printed beside the stream, such as a complaint of the go command.
 func (c *Collector) Stray() string { return strings.TrimSpace(c.stray.String()) }
 

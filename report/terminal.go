@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,8 +22,10 @@ type Printer struct {
 	Color bool
 	// Width is the width of the text in columns; 0 means 100.
 	Width int
-	// Catalogue titles, by area ID; an area without a title is headed by its ID alone.
+	// Titles are the titles of areas, by ID; an area without one is headed by its ID alone.
 	Titles map[string]string
+	// Folder is the folder that relative paths of transcripts start from.
+	Folder string
 	// ReadFile reads a transcript; nil means os.ReadFile.
 	ReadFile func(path string) ([]byte, error)
 }
@@ -185,7 +188,7 @@ func (p *Printer) evidence(t *Test, expected, observed string) {
 	p.item(field("observed"), cmp.Or(observed, "nothing was said"))
 	p.item(field("test"), fmt.Sprintf("%s (%.2f s)", t.ID(), t.DurationSeconds))
 	if t.Transcript != "" {
-		p.item(field("transcript"), t.Transcript)
+		p.item(field("transcript"), p.path(t))
 	}
 }
 
@@ -198,7 +201,7 @@ func (p *Printer) transcript(t *Test) {
 	if read == nil {
 		read = os.ReadFile
 	}
-	text, err := read(t.Transcript)
+	text, err := read(p.path(t))
 	if err != nil {
 		p.line("    | cannot be read: %v", err)
 		return
@@ -206,6 +209,14 @@ func (p *Printer) transcript(t *Test) {
 	for _, line := range excerpt(string(text)) {
 		p.line("%s", strings.TrimRight("    | "+cut(line, p.width()-6), " "))
 	}
+}
+
+// path is where a test's transcript is.
+func (p *Printer) path(t *Test) string {
+	if filepath.IsAbs(t.Transcript) {
+		return t.Transcript
+	}
+	return filepath.Join(p.Folder, t.Transcript)
 }
 
 // excerpt is the end of a transcript, whole exchanges when they are short enough.
