@@ -27,6 +27,7 @@ const (
 	pingTimeout   = 10 * time.Second
 	engineTimeout = 60 * time.Second
 	stopGrace     = 10 * time.Second
+	pauseTimeout  = 10 * time.Second
 )
 
 // connect returns a client of the engine that DOCKER_HOST (and DOCKER_TLS_VERIFY,

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-connections/nat"
@@ -170,17 +171,37 @@ func (s *Server) setPaused(ctx context.Context, pause bool) error {
 	if s.paused == pause {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.fleet.config.Scaled(engineTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.fleet.config.Scaled(pauseTimeout))
 	defer cancel()
 	change, what := s.fleet.engine.ContainerUnpause, "unpausing "
 	if pause {
 		change, what = s.fleet.engine.ContainerPause, "pausing "
 	}
-	if err := change(ctx, s.id); err != nil {
-		return failed(what+s.alias, err)
+	tick := time.NewTicker(lastLook)
+	defer tick.Stop()
+	for {
+		err := change(ctx, s.id)
+		if err == nil {
+			s.paused = pause
+			return nil
+		}
+		// The engine learns of each pause and unpause a second time, from below, and believes the
+		// old news for a moment when the next change has come first. Only then is it worth another try.
+		if !cerrdefs.IsConflict(err) || !s.runs(ctx) {
+			return failed(what+s.alias, err)
+		}
+		select {
+		case <-ctx.Done():
+			return failed(what+s.alias, err)
+		case <-tick.C:
+		}
 	}
-	s.paused = pause
-	return nil
+}
+
+// runs reports whether the engine knows the container to run, paused or not.
+func (s *Server) runs(ctx context.Context) bool {
+	state, err := s.fleet.engine.ContainerInspect(ctx, s.id)
+	return err == nil && state.State.Running
 }
 
 // Logs implements deploy.Server with the newest 8 MiB of what the container printed.

@@ -128,8 +128,9 @@ func TestContainersMeetTheContract(t *testing.T) {
 }
 
 func TestRestartKeepsData(t *testing.T) {
+	image := fakeimage.Make(t, fakehs.Crashes)
 	f := newFleet(t, deploy.Config{})
-	s, err := f.Start(t.Context(), "hs1", fakeimage.Make(t, fakehs.Crashes))
+	s, err := f.Start(t.Context(), "hs1", image)
 	require.NoError(t, err)
 	require.NoError(t, s.Start(t.Context()), "a server that runs is left alone")
 	require.NoError(t, s.Restart(t.Context()))
@@ -159,10 +160,12 @@ func TestRestartKeepsData(t *testing.T) {
 }
 
 func TestHealthcheckIsHonoured(t *testing.T) {
+	healthy := fakeimage.Make(t, fakehs.Healthy, `HEALTHCHECK --interval=200ms --timeout=5s CMD ["/hs","healthcheck"]`)
+	sick := fakeimage.Make(t, fakehs.Chatty, `HEALTHCHECK --interval=200ms --retries=1 CMD ["/hs","exits"]`)
 	f := newFleet(t, deploy.Config{SpawnTimeout: 5 * time.Second})
-	_, err := f.Start(t.Context(), "hs1", fakeimage.Make(t, fakehs.Healthy, `HEALTHCHECK --interval=200ms --timeout=5s CMD ["/hs","healthcheck"]`))
+	_, err := f.Start(t.Context(), "hs1", healthy)
 	require.NoError(t, err)
-	_, err = f.Start(t.Context(), "hs2", fakeimage.Make(t, fakehs.Chatty, `HEALTHCHECK --interval=200ms --retries=1 CMD ["/hs","exits"]`))
+	_, err = f.Start(t.Context(), "hs2", sick)
 	require.ErrorContains(t, err, "its HEALTHCHECK says unhealthy: the configuration file is missing")
 	require.Len(t, leftovers(t, runLabel+"="+f.run), 2, "hs1 and the network stay, hs2 is gone")
 }
@@ -265,7 +268,6 @@ func TestKilledRunIsSweptByTheNext(t *testing.T) {
 	require.Len(t, leftovers(t, label), 2, "a sweep leaves the containers of living runs alone")
 	require.NoError(t, run.Process.Kill())
 	_ = run.Wait() // it says "signal: killed"
-	require.Len(t, leftovers(t, label), 2)
 	require.NoError(t, Sweep(t.Context(), deploy.Config{}))
 	require.Empty(t, leftovers(t, label))
 }

@@ -26,7 +26,8 @@ func Engine(t testing.TB) *client.Client {
 	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close()) })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	// Not the test's context: clean-ups need the engine too.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := engine.Ping(ctx); err != nil {
 		t.Skipf("no Docker engine answers: %v", err)
