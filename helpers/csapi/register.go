@@ -121,7 +121,7 @@ func (c *Client) MustLogin(t testing.TB, user, password string) {
 func (c *Client) become(r *Response, password string) error {
 	userID, token := r.Get("user_id").Str, r.Get("access_token").Str
 	if !r.OK() || userID == "" || token == "" {
-		return fmt.Errorf("expected status 200, a user_id and an access_token, got:\n%s", r)
+		return fmt.Errorf("expected status 200, a user_id and an access_token, got status %d from %s %s:\n%s", r.Status, r.Method, r.Target, r)
 	}
 	c.UserID, c.AccessToken, c.DeviceID, c.Password = userID, token, r.Get("device_id").Str, password
 	return nil

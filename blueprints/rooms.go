@@ -1,0 +1,222 @@
+package blueprints
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"countersign/deploy"
+	"countersign/fakeserver"
+	"countersign/helpers/conform"
+	"countersign/helpers/csapi"
+	"countersign/matrix"
+)
+
+// Room is a room with people on both sides: alice, a client of the homeserver under test, and fay, a
+// user of a fake server. The fake server is honest until the test has it do something else.
+type Room struct {
+	*Scene
+	// Version is the room version.
+	Version matrix.RoomVersion
+	// ID is the room ID.
+	ID string
+	// HS is the homeserver under test, and At its name.
+	HS deploy.Server
+	At matrix.ServerName
+	// Alice is on the homeserver under test.
+	Alice *csapi.Client
+	// Peer is the fake server, Fay its user, and Room its copy of the room.
+	Peer *Peer
+	Fay  *fakeserver.User
+	Room *fakeserver.Room
+}
+
+// Setting changes the room that a situation begins with.
+type Setting func(*settings)
+
+type settings struct {
+	create  map[string]any
+	options fakeserver.RoomOptions
+	before  func(*Room)
+}
+
+// Create sets a member of alice's createRoom request: preset, initial_state, and so on.
+func Create(name string, value any) Setting {
+	return func(s *settings) { s.create[name] = value }
+}
+
+// Options has fay make the room in a certain way.
+func Options(edit func(*fakeserver.RoomOptions)) Setting {
+	return func(s *settings) { edit(&s.options) }
+}
+
+// Before runs between the making of the room and the other side's joining it.
+func Before(step func(*Room)) Setting {
+	return func(s *settings) { s.before = step }
+}
+
+func newSettings(list []Setting) settings {
+	s := settings{create: map[string]any{"preset": "public_chat"}, before: func(*Room) {}}
+	for _, set := range list {
+		set(&s)
+	}
+	return s
+}
+
+// meet brings alice, fay and their servers together, before there is a room. It skips the test when
+// the homeserver does not offer the room version.
+func meet(t testing.TB, scene *Scene, v matrix.RoomVersion) *Room {
+	t.Helper()
+	hs := scene.Server(t, "hs1")
+	conform.NeedRoomVersion(t, hs, v.ID)
+	r := &Room{Scene: scene, Version: v, HS: hs, At: Name(hs), Alice: scene.User(t, hs.Alias(), "alice"), Peer: scene.Peer(t)}
+	r.Fay = r.Peer.Member(t, "fay")
+	return r
+}
+
+// Hosted is a public room that alice made; nobody else is in it.
+func Hosted(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
+	return HostedOn(t, NewScene(t), v, list...)
+}
+
+// HostedOn is [Hosted] on a scene that was set before, such as one with its own deployment.
+func HostedOn(t testing.TB, scene *Scene, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
+	settings := newSettings(list)
+	r := meet(t, scene, v)
+	settings.create["room_version"] = v.ID
+	r.ID = r.Alice.MustCreateRoom(conform.Setup(t), settings.create)
+	settings.before(r)
+	return r
+}
+
+// FayJoined is a public room that alice made and fay joined.
+func FayJoined(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
+	r := Hosted(t, v, list...)
+	r.FayJoins(t)
+	return r
+}
+
+// FayJoins has fay join a room that alice made.
+func (r *Room) FayJoins(t testing.TB) {
+	t.Helper()
+	t = conform.Setup(t)
+	r.Room = r.Peer.MustJoin(t, r.At, r.Version, r.ID, r.Fay)
+	r.Alice.MustSeeMember(t, r.ID, r.ClientID(r.Fay), "join")
+}
+
+// Visited is a public room that fay made; nobody else is in it.
+func Visited(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
+	settings := newSettings(list)
+	settings.options.Version = v
+	r := meet(t, NewScene(t), v)
+	room, err := r.Peer.CreateRoom(r.Fay, settings.options)
+	if err != nil {
+		conform.HarnessError(t, "%v", err)
+	}
+	r.Room, r.ID = room, room.ID()
+	settings.before(r)
+	return r
+}
+
+// AliceJoined is a public room that fay made and alice joined.
+func AliceJoined(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
+	r := Visited(t, v, list...)
+	t = conform.Setup(t)
+	r.Alice.MustJoin(t, r.ID, string(r.Peer.Name()))
+	r.Alice.MustSeeMember(t, r.ID, r.Alice.UserID, "join")
+	return r
+}
+
+// ClientID is the user ID by which clients know a user of a fake server: the one with the account
+// name, whatever the room version.
+func (r *Room) ClientID(user *fakeserver.User) string { return string(user.NameID()) }
+
+// Join has another user of the fake server join the room.
+func (r *Room) Join(t testing.TB, name string) *fakeserver.User {
+	t.Helper()
+	user := r.Peer.Member(t, name)
+	t = conform.Setup(t)
+	r.Room = r.Peer.MustJoin(t, r.At, r.Version, r.ID, user)
+	r.Alice.MustSeeMember(t, r.ID, r.ClientID(user), "join")
+	return user
+}
+
+// Fence has fay send an honest message and waits until alice sees it: everything that the fake
+// server sent before has then been dealt with, and the homeserver still takes events from it. When
+// the message does not arrive the test is INCONCLUSIVE.
+func (r *Room) Fence(t testing.TB) *matrix.Event {
+	t.Helper()
+	return r.FenceBy(t, r.Fay)
+}
+
+// FenceBy is [Room.Fence] with another sender.
+func (r *Room) FenceBy(t testing.TB, sender *fakeserver.User) *matrix.Event {
+	t.Helper()
+	t = conform.Setup(t)
+	sentinel := MustSend(t, r.Room, sender, fakeserver.Message("sentinel"))
+	r.Alice.MustSee(t, r.ID, sentinel.ID())
+	return sentinel
+}
+
+// Next has alice send a message and returns it as the fake server receives it. Its previous events
+// are what the homeserver builds upon.
+func (r *Room) Next(t testing.TB) *matrix.Event {
+	t.Helper()
+	t = conform.Setup(t)
+	return r.Peer.MustReceiveEvent(t, r.Alice.MustSay(t, r.ID, "next"))
+}
+
+// MustStayUnseen judges an event that the homeserver must not accept, after a [Room.Fence]: alice
+// was not sent it by /sync nor finds it in /messages, and the homeserver's next event does not cite
+// it. It returns that next event, at which the state over federation can be asked for.
+func (r *Room) MustStayUnseen(t testing.TB, event *matrix.Event) (next *matrix.Event) {
+	t.Helper()
+	next = r.Next(t)
+	if slices.Contains(next.PrevEvents(), event.ID()) {
+		t.Fatalf("the homeserver builds upon %s, which it must not accept:\n%s", event.ID(), next.JSON())
+	}
+	r.Alice.MustSee(conform.Setup(t), r.ID, next.ID())
+	if seen := r.Alice.View().Room(r.ID).Event(event.ID()); seen.Exists() {
+		t.Fatalf("the homeserver shows %s in /sync, which it must not accept:\n%s", event.ID(), seen.Raw)
+	}
+	if r.Alice.HistoryHas(t, r.ID, event.ID()) {
+		t.Fatalf("the homeserver shows %s in /messages, which it must not accept", event.ID())
+	}
+	return next
+}
+
+// StateBefore is the state before an event as the homeserver tells it over federation, by event ID.
+// A homeserver that does not answer leaves the test INCONCLUSIVE.
+func (r *Room) StateBefore(t testing.TB, event *matrix.Event) []string {
+	t.Helper()
+	reply := r.Peer.StateIDsAt(conform.Setup(t), r.At, r.ID, event.ID())
+	if reply.StatusCode() != 200 {
+		conform.Inconclusive(t, "the state at %s cannot be had: %s", event.ID(), reply)
+	}
+	return reply.IDs
+}
+
+// Member is the membership of a user in the state that alice's client has; empty when there is none.
+func (r *Room) Member(t testing.TB, userID string) string {
+	t.Helper()
+	response := r.Alice.State(t, r.ID, "m.room.member", userID)
+	if response.Status == 404 {
+		return ""
+	}
+	return response.MustOK(t).Get("membership").Str
+}
+
+// ContentIs returns a condition on a state event: the value at a path of its content is the text.
+func ContentIs(path, want string) func(gjson.Result) bool {
+	return func(event gjson.Result) bool { return event.Get("content."+path).String() == want }
+}
+
+// String names the room for messages.
+func (r *Room) String() string { return fmt.Sprintf("%s (version %s)", r.ID, r.Version.ID) }

@@ -1,0 +1,119 @@
+// Package blueprints holds the situations in which conformance tests begin: who is on which server,
+// in which room. A situation is a function that takes the test and returns a value with everyone in
+// it; every user, room and fake server belongs to that test alone, so that tests share homeservers
+// and nothing else.
+//
+// What fails while a situation is brought about makes the test INCONCLUSIVE, not failed: a server
+// that cannot be brought into a situation has not been shown to do wrong in it.
+package blueprints
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"testing"
+
+	"countersign/deploy"
+	"countersign/fakeserver"
+	"countersign/helpers/conform"
+	"countersign/helpers/csapi"
+	"countersign/helpers/wait"
+	"countersign/matrix"
+)
+
+// Scene is the stage of one test: a deployment, and the clients and fake servers that are the test's
+// own. When the test ends, the fake servers are closed and what was on the wire is handed to the
+// report.
+type Scene struct {
+	deployment deploy.Deployment
+	clients    csapi.Transcript
+	peers      []*Peer
+}
+
+// NewScene returns an empty stage for the test, on the deployment that the package shares.
+func NewScene(t testing.TB) *Scene {
+	t.Helper()
+	return NewSceneOn(t, conform.Deployment(t))
+}
+
+// NewSceneOn is [NewScene] on a deployment of the test's own.
+func NewSceneOn(t testing.TB, deployment deploy.Deployment) *Scene {
+	t.Helper()
+	s := &Scene{deployment: deployment}
+	t.Cleanup(func() { conform.WriteTranscript(t, s.transcript()) })
+	return s
+}
+
+// transcript is everything that was on the wire, the clients' part first.
+func (s *Scene) transcript() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "client-server API\n\n%s", &s.clients)
+	for _, peer := range s.peers {
+		fmt.Fprintf(&text, "\n%s", peer.Transcript())
+	}
+	return text.String()
+}
+
+// Server is a homeserver of the deployment by its alias, hs1 or another.
+func (s *Scene) Server(t testing.TB, alias string) deploy.Server {
+	t.Helper()
+	server := s.deployment.Server(alias)
+	if server == nil {
+		conform.HarnessError(t, "there is no homeserver %q in this deployment", alias)
+	}
+	return server
+}
+
+// User registers a new user on the homeserver with an alias, hs1 or another. The name begins the
+// account name, to be recognised in transcripts.
+func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) *csapi.Client {
+	t.Helper()
+	t = conform.Setup(t)
+	options = append([]csapi.Option{csapi.RecordIn(&s.clients)}, options...)
+	client := csapi.New(t, s.Server(t, alias), options...)
+	client.MustRegister(t, Unique(name), rand.Text())
+	return client
+}
+
+// Device logs in another device of a user.
+func (s *Scene) Device(t testing.TB, user *csapi.Client, options ...csapi.Option) *csapi.Client {
+	t.Helper()
+	t = conform.Setup(t)
+	options = append([]csapi.Option{csapi.RecordIn(&s.clients)}, options...)
+	client := csapi.New(t, user.Server(), options...)
+	client.MustLogin(t, user.UserID, user.Password)
+	return client
+}
+
+// Peer starts a fake server.
+func (s *Scene) Peer(t testing.TB) *Peer {
+	t.Helper()
+	deployment := s.deployment
+	server, err := fakeserver.Start(fakeserver.Config{
+		Host:       deployment.PeerHost(),
+		ListenAddr: deployment.PeerListenAddr(),
+		Issue:      deployment.CA().Issue,
+		Transport:  deployment.Transport(),
+		Ports:      conform.Ports(t),
+		Timeout:    wait.Limit(),
+	})
+	if err != nil {
+		conform.HarnessError(t, "%v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Logf("closing a fake server: %v", err)
+		}
+	})
+	peer := &Peer{Server: server}
+	s.peers = append(s.peers, peer)
+	return peer
+}
+
+// Unique returns an account name that begins with the given one and that no other test has.
+func Unique(name string) string {
+	return name + "-" + strings.ToLower(rand.Text()[:12])
+}
+
+// Name is the server name of a homeserver, in the type of the wire.
+func Name(server deploy.Server) matrix.ServerName { return matrix.ServerName(server.Name()) }
