@@ -41,8 +41,35 @@ log. Containers follow Complement's image contract instead: see dockerfiles/READ
 
 `)
 	table(&b, ServerEnv{}, "COUNTERSIGN_")
+	b.WriteString(attachChapter)
 	return b.String()
 }
+
+// attachChapter describes the file of package deploy/attach, whose test reads the example.
+const attachChapter = `
+## The file of attach:FILE
+
+Servers that already run are described in YAML. Paths are relative to the file. Tests that stop, start or
+pause a server are skipped.
+
+` + "```yaml" + `
+ca: # the authority that the homeservers trust; the fake servers get their certificates from it
+  certificate: ca.crt
+  key: ca.key
+peer: # how the homeservers reach the machine where the tests run
+  host: tests.example # its name; localhost when left out
+  listen: 0.0.0.0 # where the fake servers listen; this is the default, or 127.0.0.1 for localhost
+servers:
+  hs1:
+    name: one.example # the Matrix server name
+    client: http://192.0.2.1:8008 # the base URL of the client-server API
+    federation: 192.0.2.1:8448 # the federation listener; when left out, the name, at its port or 8448
+    log: one.log # a file that the server prints to; may be left out
+  hs2:
+    name: two.example:443
+    client: https://two.example
+` + "```" + `
+`
 
 // table writes one row per tagged field whose variable begins with the prefix.
 func table(b *strings.Builder, of any, prefix string) {

@@ -186,13 +186,15 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return n - 1, ErrBodyTooLarge
 	}
-	if err != nil && err != io.EOF {
-		err = withCause(b.ctx, err)
+	if err == nil {
+		return n, nil
 	}
-	if err != nil {
-		b.ended.Store(true)
+	b.ended.Store(true)
+	if err == io.EOF && b.ctx.Err() != nil {
+		// The server ended the body because we had hung up: that is not how it should have ended.
+		return n, context.Cause(b.ctx)
 	}
-	return n, err
+	return n, withCause(b.ctx, err)
 }
 
 func (b *limitedBody) Close() error {

@@ -60,6 +60,18 @@ servers:
 	require.NoError(t, d.Close(ctx))
 }
 
+func TestTheDocumentedExampleIsRead(t *testing.T) {
+	document, err := os.ReadFile("../../docs/ENVIRONMENT.md")
+	require.NoError(t, err)
+	_, example, found := strings.Cut(string(document), "```yaml\n")
+	require.True(t, found)
+	example, _, _ = strings.Cut(example, "```")
+	f, err := Load(write(t, example), "hs1", "hs2")
+	require.NoError(t, err)
+	require.Equal(t, "tests.example", f.Peer.Host)
+	require.Equal(t, "one.log", filepath.Base(f.Servers["hs1"].Log))
+}
+
 func TestMistakesAreOneLine(t *testing.T) {
 	const ca = "ca: {certificate: ca.crt, key: ca.key}\n"
 	for text, message := range map[string]string{
