@@ -176,6 +176,8 @@ func (c *Collector) packageEvent(p *packageState, e *event) {
 			p.output.add(e.Output)
 		}
 	case "fail":
+		// Tests that did not end say for themselves that something is wrong.
+		p.red = p.red || len(p.top) > 0
 		c.closeTests(p)
 		switch {
 		case e.FailedBuild != "":

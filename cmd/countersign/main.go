@@ -24,6 +24,7 @@ import (
 )
 
 func main() {
+	cobra.EnableCommandSorting = false // help lists the commands in the order of their use
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := (&app{
 		out: os.Stdout, err: os.Stderr, environ: os.Environ(), getwd: os.Getwd, preflight: preflight,
@@ -109,7 +110,6 @@ and prints one verdict per requirement. Begin with:
 			return cmd.Help()
 		},
 	}
-	cobra.EnableCommandSorting = false
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(a.commands()...)
 	return root

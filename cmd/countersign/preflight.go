@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"countersign/deploy"
@@ -14,7 +16,7 @@ import (
 func preflight(ctx context.Context, environ []string) error {
 	config, err := deploy.LoadConfig(environ)
 	if err == nil {
-		err = target.Preflight(ctx, config)
+		err = target.Preflight(ctx, config, aliases(&config)...)
 	}
 	if err == nil {
 		return nil
@@ -25,4 +27,10 @@ func preflight(ctx context.Context, environ []string) error {
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return exitf(code, "%s", line)
+}
+
+// aliases are the homeservers that every run has, and those that the configuration names.
+func aliases(config *deploy.Config) []string {
+	named := append([]string{"hs1"}, slices.Sorted(maps.Keys(config.Targets))...)
+	return slices.Compact(slices.Sorted(slices.Values(named)))
 }
