@@ -34,9 +34,9 @@ func (f *Fleet) create(ctx context.Context, alias, image string) (id string, err
 		},
 		f.hostConfig(),
 		&network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			"countersign-" + f.run: {NetworkID: f.network, Aliases: []string{alias}},
+			f.networkName(): {NetworkID: f.network, Aliases: []string{alias}},
 		}},
-		nil, "countersign-"+f.run+"-"+alias)
+		nil, f.networkName()+"-"+alias)
 	if err != nil {
 		return "", deploy.Startf("%s: the Docker engine cannot make a container of %s: %w", alias, image, plain(err))
 	}
@@ -55,6 +55,7 @@ func (f *Fleet) hostConfig() *container.HostConfig {
 	// The engine chooses free ports, and only this machine can reach them.
 	loopback := []nat.PortBinding{{HostIP: "127.0.0.1"}}
 	host := &container.HostConfig{
+		NetworkMode:  container.NetworkMode(f.networkName()),
 		PortBindings: nat.PortMap{clientPort: loopback, federationPort: loopback},
 		// Complement grants this, for images that shape their own traffic.
 		CapAdd: []string{"NET_ADMIN"},

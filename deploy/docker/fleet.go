@@ -74,13 +74,16 @@ func NewFleet(ctx context.Context, config deploy.Config) (*Fleet, error) {
 func (f *Fleet) makeNetwork(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.config.Scaled(engineTimeout))
 	defer cancel()
-	made, err := f.engine.NetworkCreate(ctx, "countersign-"+f.run, network.CreateOptions{Driver: "bridge", Labels: f.labels})
+	made, err := f.engine.NetworkCreate(ctx, f.networkName(), network.CreateOptions{Driver: "bridge", Labels: f.labels})
 	if err != nil {
 		return deploy.Startf("the Docker engine cannot make a network: %w; \"docker network prune\" frees unused ones", plain(err))
 	}
 	f.network = made.ID
 	return nil
 }
+
+// networkName is the name of the network; the names of the containers begin with it.
+func (f *Fleet) networkName() string { return "countersign-" + f.run }
 
 // CA is the authority whose certificate and key every container is given.
 func (f *Fleet) CA() *deploy.CA { return f.ca }

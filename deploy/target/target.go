@@ -74,11 +74,11 @@ var aliasForm = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 func makePlan(config *deploy.Config, aliases []string) (*plan, error) {
 	p := &plan{aliases: aliases, targets: map[string]deploy.Target{}, commands: map[string]process.Command{}}
 	if len(aliases) == 0 {
-		return nil, errors.New("a deployment needs at least one homeserver")
+		return nil, deploy.Usagef("a deployment needs at least one homeserver")
 	}
 	for _, alias := range aliases {
 		if _, twice := p.targets[alias]; twice || !aliasForm.MatchString(alias) {
-			return nil, fmt.Errorf("%q is not a new alias; write hs1, hs2, ...", alias)
+			return nil, deploy.Usagef("%q is no name for a homeserver of a deployment, or is there twice; write hs1, hs2, ...", alias)
 		}
 		t, err := config.TargetFor(alias)
 		if err != nil {
