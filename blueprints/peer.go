@@ -261,6 +261,28 @@ func (p *Peer) MissingEvents(t testing.TB, server matrix.ServerName, roomID stri
 	})
 }
 
+// SendPDUs sends events to a server in one transaction, as they are, and returns the answer whatever
+// it is.
+func (p *Peer) SendPDUs(t testing.TB, server matrix.ServerName, pdus ...json.RawMessage) Reply {
+	t.Helper()
+	return ask(t, fmt.Sprintf("%s sends %s %s", p.Name(), server, pdus), func(ctx context.Context) (*fakeserver.EventAnswer, error) {
+		result, err := p.SendTransaction(ctx, server, pdus, nil)
+		if err != nil {
+			return nil, err
+		}
+		return &fakeserver.EventAnswer{Response: result.Response}, nil
+	})
+}
+
+// Only returns the one event of the reply, which must be a valid PDU of the version.
+func (r Reply) Only(t testing.TB, v matrix.RoomVersion) *matrix.Event {
+	t.Helper()
+	if len(r.Events) != 1 {
+		t.Fatalf("expected one event, got:\n%s", r)
+	}
+	return MustParse(t, v, r.Events[0])
+}
+
 // Ask makes any request, signed by the fake server, and returns the answer whatever its status.
 func (p *Peer) Ask(t testing.TB, server matrix.ServerName, method, path string, body any) Reply {
 	t.Helper()

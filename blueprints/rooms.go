@@ -1,7 +1,9 @@
 package blueprints
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -38,6 +41,7 @@ type Setting func(*settings)
 
 type settings struct {
 	create  map[string]any
+	with    func(*Room) map[string]any
 	options fakeserver.RoomOptions
 	before  func(*Room)
 }
@@ -45,6 +49,11 @@ type settings struct {
 // Create sets a member of alice's createRoom request: preset, initial_state, and so on.
 func Create(name string, value any) Setting {
 	return func(s *settings) { s.create[name] = value }
+}
+
+// CreateWith sets members of alice's createRoom request that depend on who is there.
+func CreateWith(members func(*Room) map[string]any) Setting {
+	return func(s *settings) { s.with = members }
 }
 
 // Options has fay make the room in a certain way.
@@ -58,7 +67,7 @@ func Before(step func(*Room)) Setting {
 }
 
 func newSettings(list []Setting) settings {
-	s := settings{create: map[string]any{"preset": "public_chat"}, before: func(*Room) {}}
+	s := settings{create: map[string]any{"preset": "public_chat"}, before: func(*Room) {}, with: func(*Room) map[string]any { return nil }}
 	for _, set := range list {
 		set(&s)
 	}
@@ -88,6 +97,7 @@ func HostedOn(t testing.TB, scene *Scene, v matrix.RoomVersion, list ...Setting)
 	settings := newSettings(list)
 	r := meet(t, scene, v)
 	settings.create["room_version"] = v.ID
+	maps.Copy(settings.create, settings.with(r))
 	r.ID = r.Alice.MustCreateRoom(conform.Setup(t), settings.create)
 	settings.before(r)
 	return r
@@ -211,6 +221,35 @@ func (r *Room) Member(t testing.TB, userID string) string {
 		return ""
 	}
 	return response.MustOK(t).Get("membership").Str
+}
+
+// MustSeeRedacted waits until alice's homeserver shows an event without content.
+func (r *Room) MustSeeRedacted(t testing.TB, eventID string) {
+	t.Helper()
+	wait.For(t, fmt.Sprintf("event %s to be redacted", eventID), func(context.Context) (bool, error) {
+		response := r.Alice.Event(t, r.ID, eventID)
+		if response.OK() && response.Get("content").Raw == "{}" {
+			return true, nil
+		}
+		return false, fmt.Errorf("not redacted:\n%s", response)
+	})
+}
+
+// StateIDs are the event IDs of the current state of a room as a client is told it.
+func StateIDs(t testing.TB, client *csapi.Client, roomID string) (ids []string) {
+	t.Helper()
+	for _, event := range client.AllState(t, roomID).MustOK(t).Array() {
+		ids = append(ids, event.Get("event_id").Str)
+	}
+	return ids
+}
+
+// Types are the types of events.
+func Types(events []gjson.Result) (types []string) {
+	for _, event := range events {
+		types = append(types, event.Get("type").Str)
+	}
+	return types
 }
 
 // ContentIs returns a condition on a state event: the value at a path of its content is the text.

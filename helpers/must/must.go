@@ -134,6 +134,14 @@ func NotContain(t testing.TB, what string, list []string, element string) {
 	}
 }
 
+// SameSet asserts that two lists have the same elements, in any order.
+func SameSet(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Fatalf("%s: expected, in any order, %q, got %q", what, want, got)
+	}
+}
+
 // NoError asserts that the harness itself could do something. Doing completes "while ...".
 func NoError(t testing.TB, doing string, err error) {
 	t.Helper()

@@ -91,6 +91,8 @@ func TestWords(t *testing.T) {
 		{"contain: not", func(t testing.TB) { must.Contain(t, "list", []string{"a"}, "b") }, `"b" to be among`},
 		{"not contain", func(t testing.TB) { must.NotContain(t, "list", []string{"a"}, "b") }, ""},
 		{"not contain: not", func(t testing.TB) { must.NotContain(t, "list", []string{"a"}, "a") }, `"a" not to be`},
+		{"same set", func(t testing.TB) { must.SameSet(t, "set", []string{"a", "b"}, []string{"b", "a"}) }, ""},
+		{"same set: not", func(t testing.TB) { must.SameSet(t, "set", []string{"a", "a"}, []string{"a", "b"}) }, "set: expected"},
 		{"no error", func(t testing.TB) { must.NoError(t, "working", nil) }, ""},
 		{"no error: not", func(t testing.TB) { must.NoError(t, "working", fmt.Errorf("broken")) }, "while working: broken"},
 	} {
