@@ -19,6 +19,8 @@ type verdict struct {
 	hole []string
 	// destinations are the servers to which the event is to be sent.
 	destinations []matrix.ServerName
+	// hook runs in the transaction that stores the event, or is nil.
+	hook func(*store.Tx, *matrix.Event) error
 	// restart makes the event the only extremity, and the state after it the current state: this
 	// server has just joined, or joined again, by it.
 	restart bool
@@ -72,14 +74,21 @@ func (g *Engine) commit(r *liveRoom, v verdict) error {
 		if err := w.moveTo(next); err != nil {
 			return err
 		}
+		if v.hook != nil {
+			if err := v.hook(tx, v.event); err != nil {
+				return err
+			}
+		}
 		return g.countJoined(source{g: g, tx: tx}, joined, r.current, next.current)
 	})
 	if err != nil {
 		return err
 	}
 	if v.outcome == Accepted {
+		users := g.localChanges(r.current, next.current)
 		r.extremities, r.current, r.joined = next.extremities, next.current, joined
 		g.Outbox.Flush(v.destinations)
+		g.notify(r.id, users)
 	}
 	return nil
 }
@@ -157,11 +166,39 @@ func (w *writer) write() error {
 			return err
 		}
 	}
+	return w.put(r)
+}
+
+// writePast stores an event of the past. It moves nothing in the room; w.place says where it stands in
+// the timeline, if it has a place there.
+func (w *writer) writePast() error {
+	id := w.event.ID()
+	r := record{outcome: w.outcome, reason: w.reason, before: w.before.group, after: w.after.group}
+	shown, err := w.redact(&r)
+	if err != nil {
+		return err
+	}
+	if shown && w.outcome == Accepted && w.place != (Place{}) {
+		r.place = w.place
+		if err := w.tx.Table(tableTimeline).Put(placeKey(w.room.id, r.place), []byte(id)); err != nil {
+			return err
+		}
+	}
+	if len(w.hole) > 0 && w.place != (Place{}) {
+		if err := putJSON(w.tx.Table(tableHoles), placeKey(w.room.id, w.place), w.hole); err != nil {
+			return err
+		}
+	}
+	return w.put(r)
+}
+
+// put stores the event and its record, and what others want to find it by.
+func (w *writer) put(r record) error {
 	if err := w.g.putEvent(w.tx, w.event, r); err != nil {
 		return err
 	}
 	for _, prev := range w.event.PrevEvents() {
-		if err := w.tx.Table(tableChildren).Put(store.Key(prev, id), []byte{}); err != nil {
+		if err := w.tx.Table(tableChildren).Put(store.Key(prev, w.event.ID()), []byte{}); err != nil {
 			return err
 		}
 	}
@@ -303,7 +340,13 @@ func (w *writer) showPendingRedactions() error {
 			return err
 		}
 		if !w.mayRedact(k.Event, before, w.event) {
+			if err := w.hide(k); err != nil {
+				return err
+			}
 			continue
+		}
+		if k.place != (Place{}) {
+			continue // a redaction of the past, which stands where it belongs
 		}
 		p, err := w.g.stream.advance(w.tx)
 		if err != nil {
@@ -318,6 +361,18 @@ func (w *writer) showPendingRedactions() error {
 		}
 	}
 	return nil
+}
+
+// hide takes a redaction of the past out of the timeline that turns out to take no effect.
+func (w *writer) hide(k *known) error {
+	if k.place == (Place{}) {
+		return nil
+	}
+	if err := w.tx.Table(tableTimeline).Delete(placeKey(w.room.id, k.place)); err != nil {
+		return err
+	}
+	k.place = Place{}
+	return w.g.putEvent(w.tx, k.Event, k.record)
 }
 
 // rawEvents are events as a list of JSON documents.

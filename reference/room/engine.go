@@ -42,6 +42,8 @@ type KeyRing interface {
 	// VerifyKey returns a server's key, which must have been valid at a time in milliseconds since
 	// the Unix epoch (room version 5, "Signing key validity period").
 	VerifyKey(ctx context.Context, server matrix.ServerName, id matrix.KeyID, at int64) ([]byte, error)
+	// KnownKey is VerifyKey without asking anybody.
+	KnownKey(server matrix.ServerName, id matrix.KeyID, at int64) ([]byte, bool)
 }
 
 // Outbox delivers to other servers what is handed to it, in order, retrying with the backoff of the
@@ -129,6 +131,9 @@ type Draft struct {
 	Content []byte
 	// OriginServerTS is milliseconds since the Unix epoch; 0 means now.
 	OriginServerTS int64
+	// Commit runs inside the transaction that stores the event, or is nil. When it fails nothing is
+	// stored.
+	Commit func(tx *store.Tx, e *matrix.Event) error
 }
 
 // Creation describes a room to be made.

@@ -21,7 +21,8 @@ type liveRoom struct {
 	id      string
 	version matrix.RoomVersion
 	create  *matrix.Event
-	// rules check signatures by rule 5.2; settled are for events that have passed it before.
+	// rules check signatures by rule 5.2; settled are for events that have passed it before, or that
+	// are templates and have no signatures yet.
 	rules, settled *rules.Room
 
 	// mutex is held while an event is judged by the current state and stored. It is never held

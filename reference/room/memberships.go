@@ -42,7 +42,7 @@ func decodeMembership(key []string, value []byte) (m Membership, err error) {
 // invitation, a knock, or what ended one.
 func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error {
 	target, _ := e.StateKey()
-	return g.DB.Update(func(tx *store.Tx) error {
+	err := g.DB.Update(func(tx *store.Tx) error {
 		at, err := g.stream.advance(tx)
 		if err != nil {
 			return err
@@ -52,13 +52,19 @@ func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error
 			Version: e.Version().ID, Stripped: rawEvents(stripped), Event: e.JSON(),
 		})
 	})
+	if err != nil {
+		return err
+	}
+	g.notify(e.RoomID(), []matrix.UserID{g.localName(matrix.UserID(target))})
+	return nil
 }
 
 // reveal notes, in every room of a user whose account key has become verified or erased, that clients
 // see the user differently from now on.
 func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
+	var rooms []string
 	err := g.DB.Update(func(tx *store.Tx) error {
-		var rooms []string
+		rooms = nil
 		tx.Table(tableMemberships).Scan(store.Key(string(user)), nil, func(key, _ []byte) bool {
 			if parts, _ := store.SplitKey(key, 2); len(parts) == 2 {
 				rooms = append(rooms, parts[1])
@@ -72,6 +78,9 @@ func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
 		if err != nil {
 			return err
 		}
+		if err := tx.Table(tableRevealedAt).Put(store.Key(string(user)), store.AppendInt(nil, int64(at))); err != nil {
+			return err
+		}
 		for _, roomID := range rooms {
 			if err := tx.Table(tableRevealed).Put(positionKey(roomID, at), []byte(user)); err != nil {
 				return err
@@ -82,4 +91,22 @@ func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
 	if err != nil {
 		g.Logger.Error("noting that an account key has changed its state", "user", user, "error", err)
 	}
+	for _, roomID := range rooms {
+		g.notify(roomID, nil)
+	}
+}
+
+// RevealedAt is the position at which a user's account key became verified or erased, the latest when
+// there are several, or 0 when that was before the user was in any room here.
+func (g *Engine) RevealedAt(user matrix.UserID) (at Position) {
+	err := g.DB.View(func(tx *store.Tx) error {
+		if v := tx.Table(tableRevealedAt).Get(store.Key(string(user))); v != nil {
+			at = Position(store.Int(v))
+		}
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("reading when an account key was verified", "user", user, "error", err)
+	}
+	return at
 }

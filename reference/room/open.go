@@ -25,9 +25,10 @@ type Engine struct {
 	// entering and fetching let one attempt at a time enter a room, or fetch an event.
 	entering, fetching *keyedLock
 
-	// mutex guards rooms.
-	mutex sync.Mutex
-	rooms map[string]*liveRoom
+	// mutex guards what follows.
+	mutex     sync.Mutex
+	rooms     map[string]*liveRoom
+	listeners []func(roomID string, users []matrix.UserID)
 }
 
 // New opens the engine on its store.
@@ -46,4 +47,49 @@ func New(options Options) (*Engine, error) {
 	}
 	g.Directory.OnChange(g.reveal)
 	return g, nil
+}
+
+// OnChange has f called, after the commit, for everything that clients are shown about a room: new
+// events, another current state, a membership of a local user, an account key that became verified or
+// erased. users are the account name user IDs of the local users whose membership changed. f must not
+// block, and must not call the engine.
+func (g *Engine) OnChange(f func(roomID string, users []matrix.UserID)) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.listeners = append(g.listeners, f)
+}
+
+func (g *Engine) notify(roomID string, users []matrix.UserID) {
+	g.mutex.Lock()
+	listeners := g.listeners
+	g.mutex.Unlock()
+	for _, f := range listeners {
+		f(roomID, users)
+	}
+}
+
+// localChanges are the account name user IDs of the local users whose membership differs between two
+// states.
+func (g *Engine) localChanges(old, new State) (users []matrix.UserID) {
+	for place := range Diff(old, new) {
+		user := matrix.UserID(place.StateKey)
+		if place.Type != "m.room.member" || user.Domain() != g.ServerName {
+			continue
+		}
+		if name := g.localName(user); name != "" {
+			users = append(users, name)
+		}
+	}
+	return users
+}
+
+// localName is the account name user ID of a local user, given in either form, or empty.
+func (g *Engine) localName(user matrix.UserID) matrix.UserID {
+	if _, name, ok := g.Directory.LocalAccount(user); ok {
+		return matrix.UserID("@" + name + ":" + string(g.ServerName))
+	}
+	if g.Users.Exists(user.Localpart()) {
+		return user
+	}
+	return ""
 }

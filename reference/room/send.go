@@ -82,7 +82,9 @@ func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer)
 	if err := g.checkLocal(r, e); err != nil {
 		return nil, err
 	}
-	return e, g.commit(r, verdict{event: e, outcome: Accepted, before: r.current, destinations: g.destinations(r, e)})
+	return e, g.commit(r, verdict{
+		event: e, outcome: Accepted, before: r.current, destinations: g.destinations(r, e), hook: d.Commit,
+	})
 }
 
 // build makes an event that follows everything the room has. r.mutex is held.

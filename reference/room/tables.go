@@ -22,6 +22,7 @@ const (
 	tableCurrent     = "current"      // room ID, position -> group of the current state from then on
 	tableMemberships = "memberships"  // user ID, room ID -> membershipRecord
 	tableRevealed    = "revealed"     // room ID, position -> user ID
+	tableRevealedAt  = "revealed_at"  // user ID -> position
 	tableRedactions  = "redactions"   // target event ID, redaction event ID -> room ID
 	tableStream      = "stream"       // only its sequence is used: the latest position
 )

@@ -2,14 +2,11 @@ package room
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
-	"time"
 
 	"countersign/matrix"
 )
-
-// verifyTimeout bounds how long the key of a server is waited for when a rule asks for a signature.
-const verifyTimeout = 10 * time.Second
 
 // checkSignatures is the check of the sender's signature (server-server API, "Checks performed on
 // receipt of a PDU", 2). An event that fails it is dropped. Signatures by others are not looked at:
@@ -32,8 +29,27 @@ func checkAccountKeySignature(e *matrix.Event) error {
 }
 
 // checkServerSignature checks that a server has signed, with any of its keys that was valid when the
-// event was sent.
+// event was sent. It asks for keys that are not known.
 func (g *Engine) checkServerSignature(ctx context.Context, e *matrix.Event, server matrix.ServerName) error {
+	return g.checkSignatureOf(e, server, func(id matrix.KeyID) ([]byte, error) {
+		return g.Keys.VerifyKey(ctx, server, id, e.OriginServerTS())
+	})
+}
+
+// verifyServerOf answers rule 5.2 in rooms without account keys: the server of the user whom
+// join_authorised_via_users_server names must have signed. It runs inside of transactions and asks
+// nobody; admit has asked before.
+func (g *Engine) verifyServerOf(e *matrix.Event, user matrix.UserID) error {
+	server := user.Domain()
+	return g.checkSignatureOf(e, server, func(id matrix.KeyID) ([]byte, error) {
+		if key, ok := g.Keys.KnownKey(server, id, e.OriginServerTS()); ok {
+			return key, nil
+		}
+		return nil, fmt.Errorf("the key %s of %s is not known", id, server)
+	})
+}
+
+func (g *Engine) checkSignatureOf(e *matrix.Event, server matrix.ServerName, find func(matrix.KeyID) ([]byte, error)) error {
 	err := fmt.Errorf("%w: %s has not signed", matrix.ErrNoSignature, server)
 	for _, id := range e.SignatureKeyIDs(string(server)) {
 		if id.Algorithm() != "ed25519" {
@@ -41,8 +57,8 @@ func (g *Engine) checkServerSignature(ctx context.Context, e *matrix.Event, serv
 		}
 		var key []byte
 		if server == g.ServerName && id == g.ServerKey.KeyID {
-			key = g.ServerKey.Key[32:]
-		} else if key, err = g.Keys.VerifyKey(ctx, server, id, e.OriginServerTS()); err != nil {
+			key = g.ServerKey.Key.Public().(ed25519.PublicKey)
+		} else if key, err = find(id); err != nil {
 			continue
 		}
 		if err = e.VerifySignature(string(server), id, key); err == nil {
@@ -50,14 +66,6 @@ func (g *Engine) checkServerSignature(ctx context.Context, e *matrix.Event, serv
 		}
 	}
 	return err
-}
-
-// verifyServerOf answers rule 5.2 in rooms without account keys: the server of the user whom
-// join_authorised_via_users_server names must have signed.
-func (g *Engine) verifyServerOf(e *matrix.Event, user matrix.UserID) error {
-	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
-	defer cancel()
-	return g.checkServerSignature(ctx, e, user.Domain())
 }
 
 // admit does the first three checks on an event from another server: its format, its signature, its
@@ -71,8 +79,23 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 	if err := g.checkSignatures(ctx, e); err != nil {
 		return nil, err
 	}
+	g.primeAuthoriser(ctx, e)
 	if !e.HashOK() {
 		return e.Redacted(), nil
 	}
 	return e.WithUnsigned(nil)
+}
+
+// primeAuthoriser fetches the key that rule 5.2 will want, as rules ask nobody.
+func (g *Engine) primeAuthoriser(ctx context.Context, e *matrix.Event) {
+	if e.Version().HasAccountKeys() || e.Type() != "m.room.member" {
+		return
+	}
+	authoriser := e.Get("join_authorised_via_users_server").String()
+	if authoriser == "" {
+		return
+	}
+	if err := g.checkServerSignature(ctx, e, matrix.UserID(authoriser).Domain()); err != nil {
+		g.Logger.Info("a restricted join is not signed by the server that authorises it", "event", e.ID(), "error", err)
+	}
 }

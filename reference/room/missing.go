@@ -1,0 +1,348 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"countersign/matrix"
+	"countersign/reference/rules"
+	"countersign/reference/store"
+)
+
+// haveAuthEvents makes sure that an event's auth events are known, asking a server for those that are
+// not. Nothing says that the server gives all of them.
+func (g *Engine) haveAuthEvents(ctx context.Context, r *liveRoom, server matrix.ServerName, e *matrix.Event) error {
+	missing, err := g.missingAuth(e)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	chain, err := g.fetchAuthChain(ctx, server, r.id, e.ID())
+	if err != nil {
+		g.Logger.Info("the auth chain of an event cannot be fetched", "event", e.ID(), "server", server, "error", err)
+	} else if err := g.keepOutliers(r, g.admitAll(ctx, r.version, chain)); err != nil {
+		return err
+	}
+	if missing, err = g.missingAuth(e); err != nil || len(missing) == 0 {
+		return err
+	}
+	if err := g.fetchOutliers(ctx, r, server, missing); err != nil {
+		return err
+	}
+	if missing, err = g.missingAuth(e); err == nil && len(missing) > 0 {
+		err = fmt.Errorf("auth events are missing: %v", missing)
+	}
+	return err
+}
+
+func (g *Engine) missingAuth(e *matrix.Event) (missing []string, err error) {
+	err = g.view(func(events source) error {
+		_, missing = events.authEvents(e)
+		return nil
+	})
+	return missing, err
+}
+
+// admitAll admits many events, on all processors. Those that are dropped are left out.
+func (g *Engine) admitAll(ctx context.Context, v matrix.RoomVersion, pdus []json.RawMessage) []*matrix.Event {
+	admitted := make([]*matrix.Event, len(pdus))
+	var group errgroup.Group
+	group.SetLimit(statesAtOnce)
+	for i, pdu := range pdus {
+		group.Go(func() error {
+			e, err := g.admit(ctx, v, pdu)
+			if err != nil {
+				g.Logger.Info("an event is dropped", "error", err)
+				return nil
+			}
+			admitted[i] = e
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no errors
+	return slices.DeleteFunc(admitted, func(e *matrix.Event) bool { return e == nil })
+}
+
+// fetchOutliers fetches events one by one, and keeps them as outliers.
+func (g *Engine) fetchOutliers(ctx context.Context, r *liveRoom, server matrix.ServerName, ids []string) error {
+	var mutex sync.Mutex
+	var fetched []*matrix.Event
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(statesAtOnce)
+	for _, id := range ids {
+		group.Go(func() error {
+			e, err := g.fetchEvent(ctx, server, r.version, id)
+			if err != nil {
+				g.Logger.Info("an event cannot be fetched", "event", id, "server", server, "error", err)
+				return ctx.Err()
+			}
+			mutex.Lock()
+			defer mutex.Unlock()
+			fetched = append(fetched, e)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, e := range fetched {
+		if err := g.haveNestedAuth(ctx, r, server, e); err != nil {
+			return err
+		}
+	}
+	return g.keepOutliers(r, fetched)
+}
+
+// haveNestedAuth fetches the auth chain of an event that is itself being fetched.
+func (g *Engine) haveNestedAuth(ctx context.Context, r *liveRoom, server matrix.ServerName, e *matrix.Event) error {
+	missing, err := g.missingAuth(e)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	chain, err := g.fetchAuthChain(ctx, server, r.id, e.ID())
+	if err != nil {
+		g.Logger.Info("the auth chain of an event cannot be fetched", "event", e.ID(), "server", server, "error", err)
+		return nil
+	}
+	return g.keepOutliers(r, g.admitAll(ctx, r.version, chain))
+}
+
+// keepOutliers stores admitted events of a room whose place in the graph is not known: those that are
+// referred to as auth events or as state. Each is authorised by its auth events; one whose auth events
+// are not all known is dropped.
+func (g *Engine) keepOutliers(r *liveRoom, events []*matrix.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return g.DB.Update(func(tx *store.Tx) error {
+		known := source{g: g, tx: tx}
+		for _, e := range byAuthority(events) {
+			if e.RoomID() != r.id || known.find(e.ID()) != nil {
+				continue
+			}
+			auth, missing := known.authEvents(e)
+			if len(missing) > 0 {
+				g.Logger.Info("an event is dropped: its auth events are missing", "event", e.ID(), "missing", missing)
+				continue
+			}
+			rec := record{outcome: Accepted}
+			if refusal := authoriseOutlier(r, e, auth); refusal != nil {
+				g.Logger.Info("an event is rejected", "event", e.ID(), "type", e.Type(), "reason", refusal)
+				rec.outcome, rec.reason = Rejected, "by its auth events: "+refusal.Error()
+			}
+			if err := g.putEvent(tx, e, rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func authoriseOutlier(r *liveRoom, e *matrix.Event, auth []rules.AuthEvent) error {
+	if e.IsCreate() && e.ID() != r.create.ID() {
+		return errors.New("it is not the room's create event")
+	}
+	return r.rules.AuthoriseByAuthEvents(e, auth)
+}
+
+// byAuthority sorts events so that each comes after those of its auth events that are among them.
+// Events that the peer has made to refer to each other in a circle cannot exist: their IDs are hashes.
+func byAuthority(events []*matrix.Event) []*matrix.Event {
+	return sorted(events, (*matrix.Event).AuthEvents)
+}
+
+// byParents sorts events so that each comes after those of its parents that are among them.
+func byParents(events []*matrix.Event) []*matrix.Event {
+	return sorted(events, (*matrix.Event).PrevEvents)
+}
+
+// sorted is a topological order; the stack is explicit, as peers choose how deep the graph is.
+func sorted(events []*matrix.Event, predecessors func(*matrix.Event) []string) []*matrix.Event {
+	byID := make(map[string]*matrix.Event, len(events))
+	for _, e := range events {
+		byID[e.ID()] = e
+	}
+	out := make([]*matrix.Event, 0, len(byID))
+	entered := make(map[string]bool, len(byID))
+	type visit struct {
+		event *matrix.Event
+		leave bool
+	}
+	for _, e := range events {
+		stack := []visit{{event: e}}
+		for len(stack) > 0 {
+			top := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if top.leave {
+				out = append(out, top.event)
+				continue
+			}
+			if entered[top.event.ID()] {
+				continue
+			}
+			entered[top.event.ID()] = true
+			stack = append(stack, visit{top.event, true})
+			for _, id := range predecessors(top.event) {
+				if p := byID[id]; p != nil && !entered[id] {
+					stack = append(stack, visit{event: p})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// closeGap asks for the events between what this server has and an event whose parents it has not,
+// and processes them.
+func (g *Engine) closeGap(ctx context.Context, r *liveRoom, origin matrix.ServerName, e *matrix.Event) error {
+	unknown, err := g.unknownParents(e)
+	if err != nil || len(unknown) == 0 || inGap(ctx) {
+		return err
+	}
+	pdus, err := g.fetchMissing(ctx, r, origin, e)
+	if err != nil {
+		g.Logger.Info("missing events cannot be fetched", "before", e.ID(), "server", origin, "error", err)
+		return nil
+	}
+	ctx = context.WithValue(ctx, gapKey{}, true)
+	for _, p := range byParents(g.admitAll(ctx, r.version, pdus)) {
+		if err := g.process(ctx, r, origin, p); err != nil {
+			g.Logger.Info("a missing event is not accepted", "event", p.ID(), "error", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gapKey marks the context of events that are processed to close a gap: they do not open another.
+type gapKey struct{}
+
+func inGap(ctx context.Context) bool { return ctx.Value(gapKey{}) != nil }
+
+func (g *Engine) unknownParents(e *matrix.Event) (unknown []string, err error) {
+	err = g.view(func(events source) error {
+		_, unknown, err = g.statesAfter(events, e)
+		return err
+	})
+	return unknown, err
+}
+
+// remoteStateAfter is the state after an event that this server does not have, as another server
+// sees it. The event is kept, with that state, but has no place in the timeline.
+func (g *Engine) remoteStateAfter(ctx context.Context, r *liveRoom, server matrix.ServerName, eventID string) (State, error) {
+	unlock, err := g.fetching.lock(ctx, eventID)
+	if err != nil {
+		return State{}, err
+	}
+	defer unlock()
+	if k := g.lookup(eventID); k != nil && k.hasState() && k.RoomID() == r.id {
+		return g.StateAfter(r.id, eventID)
+	}
+	e, err := g.fetchEvent(ctx, server, r.version, eventID)
+	if err != nil {
+		return State{}, err
+	}
+	if e.RoomID() != r.id {
+		return State{}, fmt.Errorf("the event %s is of another room", eventID)
+	}
+	if err := g.haveAuthEvents(ctx, r, server, e); err != nil {
+		return State{}, err
+	}
+	before, err := g.remoteStateBefore(ctx, r, server, e)
+	if err != nil {
+		return State{}, err
+	}
+	return g.keepWithState(r, e, before)
+}
+
+// keepWithState stores an event of the past with the state around it, but without a place in the
+// timeline, and returns the state after it.
+func (g *Engine) keepWithState(r *liveRoom, e *matrix.Event, before State) (after State, err error) {
+	rejection, err := g.judge(r, e, before)
+	if err != nil {
+		return State{}, err
+	}
+	v := verdict{event: e, outcome: Accepted, before: before}
+	if rejection != nil {
+		v.outcome, v.reason = Rejected, rejection.Error()
+	}
+	err = g.DB.Update(func(tx *store.Tx) error {
+		if v.before, err = g.saveState(tx, State{}, v.before); err != nil {
+			return err
+		}
+		if after, err = g.saveState(tx, v.before, v.after()); err != nil {
+			return err
+		}
+		w := writer{g: g, tx: tx, room: r, verdict: v, after: after}
+		return w.writePast()
+	})
+	return after, err
+}
+
+// remoteStateBefore is the state before an event as another server sees it. State events that this
+// server drops or rejects are left out of it.
+func (g *Engine) remoteStateBefore(ctx context.Context, r *liveRoom, server matrix.ServerName, e *matrix.Event) (State, error) {
+	ids, err := g.fetchStateIDs(ctx, server, r.id, e.ID())
+	if err != nil {
+		return State{}, err
+	}
+	missing, err := g.unknownEvents(append(slices.Clone(ids.AuthChainIDs), ids.PDUIDs...))
+	if err != nil {
+		return State{}, err
+	}
+	switch {
+	case len(missing) > fewMissingState:
+		answer, err := g.fetchState(ctx, server, r.id, e.ID())
+		if err != nil {
+			return State{}, err
+		}
+		if err := g.keepOutliers(r, g.admitAll(ctx, r.version, append(answer.AuthChain, answer.PDUs...))); err != nil {
+			return State{}, err
+		}
+	case len(missing) > 0:
+		if err := g.fetchOutliers(ctx, r, server, missing); err != nil {
+			return State{}, err
+		}
+	}
+	return g.stateOfEvents(r, ids.PDUIDs)
+}
+
+func (g *Engine) unknownEvents(ids []string) (unknown []string, err error) {
+	err = g.DB.View(func(tx *store.Tx) error {
+		for _, id := range ids {
+			if tx.Table(tableEvents).Get([]byte(id)) == nil && !slices.Contains(unknown, id) {
+				unknown = append(unknown, id)
+			}
+		}
+		return nil
+	})
+	return unknown, err
+}
+
+// stateOfEvents is the state that consists of some events; those that are not known or were rejected
+// are left out.
+func (g *Engine) stateOfEvents(r *liveRoom, ids []string) (s State, err error) {
+	err = g.view(func(events source) error {
+		for _, id := range ids {
+			k := events.find(id)
+			if k == nil || k.outcome == Rejected || k.RoomID() != r.id {
+				continue
+			}
+			if _, ok := k.StateKey(); ok {
+				s = s.with(k.Tuple(), id)
+			}
+		}
+		if s.Get(matrix.StateTuple{Type: "m.room.create"}) != r.create.ID() {
+			return errors.New("the state has no create event")
+		}
+		return nil
+	})
+	return s, err
+}

@@ -1,0 +1,254 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"countersign/matrix"
+	"countersign/reference/peer"
+	"countersign/reference/store"
+)
+
+// Bounds of the work that one event from another server may cause.
+const (
+	receiveTimeout = 30 * time.Second // one event, with everything that is fetched for it
+	verifyWait     = 5 * time.Second  // asking for the sender's account name before delivery
+	maxGapEvents   = 20               // events asked for with get_missing_events
+	maxUnknown     = 5                // parents whose state is asked for
+)
+
+// Receive takes one event that another server has sent in a transaction, and does the checks of the
+// server-server API, "Checks performed on receipt of a PDU", in their order. It returns the event's ID,
+// when it has one, and, when the event was dropped or rejected, why. A soft-failed event is no error.
+func (g *Engine) Receive(ctx context.Context, origin matrix.ServerName, pdu []byte) (eventID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	roomID := gjson.GetBytes(pdu, "room_id").String()
+	r, err := g.live(roomID)
+	if err != nil {
+		return "", err
+	}
+	if r == nil || !g.inRoom(r) {
+		return g.receiveElsewhere(ctx, pdu)
+	}
+	if err := g.checkACL(roomID, origin); err != nil {
+		return "", err
+	}
+	e, err := g.admit(ctx, r.version, pdu)
+	if err != nil {
+		return "", fmt.Errorf("dropped: %w", err)
+	}
+	return e.ID(), g.process(ctx, r, origin, e)
+}
+
+// ErrRejected is wrapped by the errors of events that were rejected.
+var ErrRejected = errors.New("rejected")
+
+// process does the checks from the fourth on. e has been admitted.
+func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerName, e *matrix.Event) error {
+	unlock, err := g.fetching.lock(ctx, e.ID())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if e.RoomID() != r.id || e.IsCreate() {
+		return fmt.Errorf("dropped: the event is not for the room %s", r.id)
+	}
+	if g.settledAlready(e.ID()) {
+		return nil
+	}
+	if err := g.haveAuthEvents(ctx, r, origin, e); err != nil {
+		return fmt.Errorf("dropped: %w", err)
+	}
+	if err := g.closeGap(ctx, r, origin, e); err != nil {
+		return fmt.Errorf("dropped: %w", err)
+	}
+	before, hole, err := g.stateBefore(ctx, r, origin, e)
+	if err != nil {
+		return fmt.Errorf("dropped: %w", err)
+	}
+	rejection, err := g.judge(r, e, before)
+	if err != nil {
+		return fmt.Errorf("dropped: %w", err)
+	}
+	v := verdict{event: e, before: before, hole: hole}
+	if rejection != nil {
+		v.outcome, v.reason = Rejected, rejection.Error()
+	} else {
+		g.verifyUsers(ctx, e)
+	}
+	if err := g.settle(r, v); err != nil {
+		return err
+	}
+	if rejection != nil {
+		return fmt.Errorf("%w: %w", ErrRejected, rejection)
+	}
+	return nil
+}
+
+// settledAlready reports whether an event has been through all the checks before.
+func (g *Engine) settledAlready(eventID string) bool {
+	k := g.lookup(eventID)
+	return k != nil && k.hasState()
+}
+
+// judge does the fourth and the fifth check. rejection says why the event is rejected, if it is.
+func (g *Engine) judge(r *liveRoom, e *matrix.Event, before State) (rejection, err error) {
+	err = g.view(func(events source) error {
+		auth, missing := events.authEvents(e)
+		if len(missing) > 0 {
+			return fmt.Errorf("auth events are missing: %v", missing)
+		}
+		if rejection = r.rules.AuthoriseByAuthEvents(e, auth); rejection != nil {
+			rejection = fmt.Errorf("by its auth events: %w", rejection)
+		} else if rejection = r.rules.Authorise(e, events.state(before)); rejection != nil {
+			rejection = fmt.Errorf("by the state before it: %w", rejection)
+		}
+		return nil
+	})
+	return rejection, err
+}
+
+// settle does the sixth check, unless the event is rejected, and stores the event.
+func (g *Engine) settle(r *liveRoom, v verdict) error {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if g.settledAlready(v.event.ID()) {
+		return nil
+	}
+	if v.outcome != Rejected {
+		v.outcome = Accepted
+		err := g.view(func(events source) error {
+			if refusal := r.rules.Authorise(v.event, events.state(r.current)); refusal != nil {
+				v.outcome, v.reason = SoftFailed, "by the current state: "+refusal.Error()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if v.outcome != Accepted {
+		g.Logger.Info("an event is "+v.outcome.String(), "event", v.event.ID(), "type", v.event.Type(), "reason", v.reason)
+	}
+	return g.commit(r, v)
+}
+
+// verifyUsers finds out who is behind the account keys of an event before it is shown to clients. It
+// waits for a bounded time and for nothing that is known already (MSC4243, "Server behaviour").
+func (g *Engine) verifyUsers(ctx context.Context, events ...*matrix.Event) {
+	users := accountKeysOf(events)
+	if len(users) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyWait)
+	defer cancel()
+	g.Directory.Verify(ctx, users...)
+}
+
+// accountKeysOf are the users in rooms with account keys who sent events or whose membership they are.
+func accountKeysOf(events []*matrix.Event) (users []matrix.UserID) {
+	seen := map[matrix.UserID]bool{}
+	add := func(user matrix.UserID) {
+		if _, err := user.AccountKey(); err == nil && !seen[user] {
+			seen[user] = true
+			users = append(users, user)
+		}
+	}
+	for _, e := range events {
+		if !e.Version().HasAccountKeys() {
+			continue
+		}
+		add(e.Sender())
+		if key, ok := e.StateKey(); ok && e.Type() == "m.room.member" {
+			add(matrix.UserID(key))
+		}
+	}
+	return users
+}
+
+// receiveElsewhere takes an event of a room that this server is not in. The only ones of interest end
+// an invitation or a knock of a local user.
+func (g *Engine) receiveElsewhere(ctx context.Context, pdu []byte) (string, error) {
+	unknown := peer.NotFound("this server is not in the room")
+	user := matrix.UserID(gjson.GetBytes(pdu, "state_key").String())
+	m, ok := g.Membership(gjson.GetBytes(pdu, "room_id").String(), user)
+	if !ok || user.Domain() != g.ServerName || m.Event == nil || m.Membership != "invite" && m.Membership != "knock" {
+		return "", unknown
+	}
+	e, err := g.admit(ctx, m.Version, pdu)
+	if err != nil {
+		return "", fmt.Errorf("dropped: %w", err)
+	}
+	if e.Type() != "m.room.member" || e.Membership() != "leave" && e.Membership() != "ban" {
+		return e.ID(), unknown
+	}
+	// Without the room's state this cannot be authorised; whoever is in the room of the invitation
+	// could have withdrawn it.
+	return e.ID(), g.noteMembership(e, m.Stripped)
+}
+
+// statesAfter are the states after those of an event's parents that are known, and the other parents.
+func (g *Engine) statesAfter(events source, e *matrix.Event) (states []State, unknown []string, err error) {
+	for _, id := range e.PrevEvents() {
+		k, err := g.event(events.tx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if k == nil || !k.hasState() || k.RoomID() != e.RoomID() {
+			unknown = append(unknown, id)
+			continue
+		}
+		s, err := g.loadState(events.tx, k.after)
+		if err != nil {
+			return nil, nil, err
+		}
+		states = append(states, s)
+	}
+	return states, unknown, nil
+}
+
+// stateBefore is the state before an event: the resolution of the states after its parents. For
+// parents that this server does not have, origin is asked for the state; they are returned as a hole
+// in the history.
+func (g *Engine) stateBefore(ctx context.Context, r *liveRoom, origin matrix.ServerName, e *matrix.Event) (before State, hole []string, err error) {
+	var states []State
+	err = g.view(func(events source) (err error) {
+		states, hole, err = g.statesAfter(events, e)
+		return err
+	})
+	if err != nil {
+		return State{}, nil, err
+	}
+	if len(hole) > maxUnknown {
+		return State{}, nil, fmt.Errorf("%d parents are not known", len(hole))
+	}
+	for _, id := range hole {
+		s, err := g.remoteStateAfter(ctx, r, origin, id)
+		if err != nil {
+			return State{}, nil, fmt.Errorf("the state after the parent %s cannot be found: %w", id, err)
+		}
+		states = append(states, s)
+	}
+	if len(states) == 0 {
+		return State{}, nil, errors.New("it has no parents")
+	}
+	err = g.view(func(events source) (err error) {
+		before, err = g.resolve(r, events, states)
+		return err
+	})
+	return before, hole, err
+}
+
+// saved stores a state on its own, so that it has a group.
+func (g *Engine) saved(parent, s State) (out State, err error) {
+	err = g.DB.Update(func(tx *store.Tx) error {
+		out, err = g.saveState(tx, parent, s)
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,153 @@
+package room
+
+import (
+	"net/http"
+
+	"github.com/tidwall/gjson"
+
+	"countersign/matrix"
+	"countersign/reference/peer"
+	"countersign/reference/rules"
+)
+
+// authoriserFor is the local user who can authorise a user's restricted join, as the room names users
+// (room version 12, rule 5.3.5). It is empty when the join needs nobody: the room's join rule is
+// another one, or the user is invited or joined.
+func (g *Engine) authoriserFor(r *liveRoom, user matrix.UserID) (authoriser matrix.UserID, err error) {
+	current, err := g.CurrentState(r.id)
+	if err != nil {
+		return "", err
+	}
+	var joinRules *matrix.Event
+	var inviters []matrix.UserID
+	membership := "leave"
+	err = g.view(func(events source) error {
+		state := events.state(current)
+		joinRules = state.Event(matrix.StateTuple{Type: "m.room.join_rules"})
+		membership = rules.Membership(state, user)
+		inviters = g.localInviters(r, events, current)
+		return nil
+	})
+	if err != nil || !isRestricted(joinRules) || membership == "join" || membership == "invite" {
+		return "", err
+	}
+	for _, user := range inviters {
+		if _, _, ok := g.signerKnown(r.version, user); ok {
+			authoriser = user
+			break
+		}
+	}
+	if membership == "ban" {
+		return "", peer.Forbidden("the user is banned")
+	}
+	met, known := g.meetsCondition(joinRules, user)
+	switch {
+	case met && authoriser != "":
+		return authoriser, nil
+	case met:
+		return "", peer.Errorf(http.StatusBadRequest, "M_UNABLE_TO_GRANT_JOIN", "nobody on this server may invite to the room")
+	case !known:
+		return "", peer.Errorf(http.StatusBadRequest, "M_UNABLE_TO_AUTHORISE_JOIN", "this server is in none of the rooms that would allow the join")
+	}
+	return "", peer.Forbidden("the user is in none of the rooms that would allow the join")
+}
+
+func isRestricted(joinRules *matrix.Event) bool {
+	if joinRules == nil {
+		return false
+	}
+	rule := joinRules.Get("join_rule").String()
+	return rule == "restricted" || rule == "knock_restricted"
+}
+
+// localInviters are the joined users of this server who may invite.
+func (g *Engine) localInviters(r *liveRoom, events source, current State) (users []matrix.UserID) {
+	levels := r.rules.PowerLevels(events.state(current))
+	for key, id := range current.OfType("m.room.member") {
+		user := matrix.UserID(key)
+		if user.Domain() != g.ServerName || levels.User(user) < levels.Invite() {
+			continue
+		}
+		if e := events.Event(id); e != nil && e.Membership() == "join" {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// meetsCondition reports whether a user is joined to one of the rooms that a restricted join rule
+// allows, and whether this server is in any of them. Where one room has account keys and the other has
+// not, the user is looked for under the name that the other room knows.
+func (g *Engine) meetsCondition(joinRules *matrix.Event, user matrix.UserID) (met, known bool) {
+	allow := joinRules.Get("allow")
+	if !allow.IsArray() {
+		return false, true
+	}
+	for _, condition := range allow.Array() {
+		if condition.Get("type").String() != "m.room_membership" {
+			continue
+		}
+		other, err := g.live(conditionRoom(condition))
+		if err != nil || other == nil || !g.inRoom(other) {
+			continue
+		}
+		known = true
+		for _, name := range g.namesIn(other.version, joinRules.Version(), user) {
+			if m, ok := g.Membership(other.id, name); ok && m.Membership == "join" {
+				return true, true
+			}
+		}
+	}
+	return false, known
+}
+
+func conditionRoom(condition gjson.Result) string { return condition.Get("room_id").String() }
+
+// namesIn are the user IDs that rooms of one version may have for a user whom rooms of another version
+// know by a user ID.
+func (g *Engine) namesIn(v, from matrix.RoomVersion, user matrix.UserID) []matrix.UserID {
+	switch {
+	case v.HasAccountKeys() == from.HasAccountKeys():
+		return []matrix.UserID{user}
+	case v.HasAccountKeys():
+		return g.Directory.KeyUserIDs(user)
+	}
+	if name, ok := g.Directory.ClientUser(from, user); ok {
+		return []matrix.UserID{name}
+	}
+	return nil
+}
+
+// signerKnown is what signs for a local user, given as rooms of a version know the user.
+func (g *Engine) signerKnown(v matrix.RoomVersion, user matrix.UserID) (s matrix.Signer, name string, ok bool) {
+	if user.Domain() != g.ServerName {
+		return s, "", false
+	}
+	if !v.HasAccountKeys() {
+		return g.ServerKey, user.Localpart(), g.Users.Exists(user.Localpart())
+	}
+	account, name, ok := g.Directory.LocalAccount(user)
+	if !ok {
+		return s, "", false
+	}
+	return account.Signer(), name, true
+}
+
+// cosignJoin adds the signature that authorises a restricted join, when a user of this server is named
+// as the authoriser: that of the server, or, in rooms with account keys, that of the authoriser's
+// account key (MSC4243, "Impacts on restricted rooms").
+func (g *Engine) cosignJoin(r *liveRoom, h Handshake, e *matrix.Event) (*matrix.Event, error) {
+	authoriser := matrix.UserID(e.Get("join_authorised_via_users_server").String())
+	if h != JoinHandshake || authoriser.Domain() != g.ServerName {
+		return e, nil
+	}
+	allowed, err := g.authoriserFor(r, e.Sender())
+	if err != nil {
+		return nil, err
+	}
+	signer, _, ok := g.signerKnown(r.version, authoriser)
+	if allowed == "" || !ok {
+		return nil, peer.Forbidden("%s cannot authorise this join", authoriser)
+	}
+	return e.WithSignature(signer), nil
+}

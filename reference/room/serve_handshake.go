@@ -1,0 +1,248 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"countersign/matrix"
+	"countersign/reference/peer"
+	"countersign/reference/store"
+)
+
+// Handshake is one of the three that a server without a user in a room uses to have a membership event
+// accepted: it asks a resident server for a template, signs it, and hands it back.
+type Handshake string
+
+// The handshakes, named as in the paths of the server-server API (make_join, send_join, ...).
+const (
+	JoinHandshake  Handshake = "join"
+	KnockHandshake Handshake = "knock"
+	LeaveHandshake Handshake = "leave"
+)
+
+// Template is the answer of make_join, make_knock and make_leave.
+type Template struct {
+	Event       json.RawMessage `json:"event"`
+	RoomVersion string          `json:"room_version"`
+}
+
+// Make answers make_join, make_knock and make_leave for a user of origin. versions are the room
+// versions that origin supports; they are not looked at for leaving. In rooms with account keys user
+// must be an account key user ID (D-03: the resident answers as the room version wants it).
+func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user matrix.UserID, versions []string) (Template, error) {
+	r, err := g.hostedRoom(roomID, origin)
+	if err != nil {
+		return Template{}, err
+	}
+	if user.Domain() != origin {
+		return Template{}, peer.Forbidden("%s is not a user of %s", user, origin)
+	}
+	if h != LeaveHandshake && !slices.Contains(versions, r.version.ID) {
+		e := peer.Errorf(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "the room has version %s, which %s does not support", r.version.ID, origin)
+		e.Extra = map[string]any{"room_version": r.version.ID}
+		return Template{}, e
+	}
+	if r.version.HasAccountKeys() {
+		if _, err := user.AccountKey(); err != nil {
+			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
+		}
+	}
+	content := map[string]any{"membership": string(h)}
+	if h == JoinHandshake {
+		authoriser, err := g.authoriserFor(r, user)
+		if err != nil {
+			return Template{}, err
+		}
+		if authoriser != "" {
+			content["join_authorised_via_users_server"] = authoriser
+		}
+	}
+	return g.makeTemplate(r, user, content)
+}
+
+// hostedRoom is a room that this server is in and that origin may speak to it about.
+func (g *Engine) hostedRoom(roomID string, origin matrix.ServerName) (*liveRoom, error) {
+	r, err := g.live(roomID)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || !g.inRoom(r) {
+		return nil, peer.NotFound("this server is not in the room %s", roomID)
+	}
+	return r, g.checkACL(roomID, origin)
+}
+
+// makeTemplate builds a member event of a user of another server, as far as the rules would allow it.
+func (g *Engine) makeTemplate(r *liveRoom, user matrix.UserID, content map[string]any) (Template, error) {
+	body, err := json.Marshal(content)
+	if err != nil {
+		return Template{}, err
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	p, err := g.template(r, user, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(user)), Content: body})
+	if err != nil {
+		return Template{}, err
+	}
+	unsigned, err := p.Build(r.version)
+	if err != nil {
+		return Template{}, err
+	}
+	err = g.view(func(events source) error {
+		return forbidden(r.settled.Authorise(unsigned, events.state(r.current)))
+	})
+	if err != nil {
+		return Template{}, err
+	}
+	return Template{Event: unsigned.JSON(), RoomVersion: r.version.ID}, nil
+}
+
+// Sent is what a server gets for the member event that it has completed and signed.
+type Sent struct {
+	// Event is the event as it was accepted, with the signature of whoever authorised a restricted join.
+	Event json.RawMessage `json:"event,omitempty"`
+	// State and AuthChain are the room before a join.
+	State     []json.RawMessage `json:"state,omitempty"`
+	AuthChain []json.RawMessage `json:"auth_chain,omitempty"`
+	// Origin is this server, MembersOmitted is always false: joins are answered in full.
+	Origin         matrix.ServerName `json:"origin,omitempty"`
+	MembersOmitted *bool             `json:"members_omitted,omitempty"`
+	// KnockState is what somebody who knocks may see of the room.
+	KnockState []json.RawMessage `json:"knock_room_state,omitempty"`
+}
+
+// SendHandshake answers send_join, send_knock and send_leave. Errors are *peer.Error.
+func (g *Engine) SendHandshake(ctx context.Context, origin matrix.ServerName, h Handshake, roomID, eventID string, pdu []byte) (Sent, error) {
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	r, err := g.hostedRoom(roomID, origin)
+	if err != nil {
+		return Sent{}, err
+	}
+	e, err := g.admitHandshake(ctx, r, origin, h, eventID, pdu)
+	if err != nil {
+		return Sent{}, err
+	}
+	if e, err = g.cosignJoin(r, h, e); err != nil {
+		return Sent{}, err
+	}
+	before, err := g.acceptHandshake(ctx, r, origin, e)
+	if err != nil {
+		return Sent{}, err
+	}
+	switch h {
+	case JoinHandshake:
+		return g.joinAnswer(e, before)
+	case KnockHandshake:
+		state, err := g.PublicState(roomID)
+		return Sent{KnockState: rawEvents(state)}, err
+	}
+	return Sent{}, nil
+}
+
+// admitHandshake checks that the event is what the handshake is for, and signed.
+func (g *Engine) admitHandshake(ctx context.Context, r *liveRoom, origin matrix.ServerName, h Handshake, eventID string, pdu []byte) (*matrix.Event, error) {
+	e, err := matrix.ParseEvent(r.version, pdu)
+	if err != nil {
+		return nil, peer.BadJSON("%v", err)
+	}
+	stateKey, isState := e.StateKey()
+	switch {
+	case e.Type() != "m.room.member" || !isState || e.Membership() != string(h):
+		return nil, peer.InvalidParam("the event is not a member event with membership %s", h)
+	case stateKey != string(e.Sender()):
+		return nil, peer.InvalidParam("the event's sender and state_key differ")
+	case e.RoomID() != r.id:
+		return nil, peer.InvalidParam("the event is of another room")
+	case e.Sender().Domain() != origin:
+		return nil, peer.Forbidden("the event's sender is not a user of %s", origin)
+	case e.ID() != eventID:
+		return nil, peer.InvalidParam("the event's ID is %s, not %s", e.ID(), eventID)
+	case !e.HashOK():
+		return nil, peer.InvalidParam("the event's content hash does not match")
+	}
+	if e, err = g.admit(ctx, r.version, pdu); err != nil {
+		return nil, peer.Forbidden("%v", err)
+	}
+	return e, nil
+}
+
+// acceptHandshake puts the event through all the checks, and sends it to the other servers in the
+// room. It returns the state before the event.
+func (g *Engine) acceptHandshake(ctx context.Context, r *liveRoom, origin matrix.ServerName, e *matrix.Event) (State, error) {
+	if err := g.process(ctx, r, origin, e); err != nil {
+		return State{}, peer.Forbidden("%v", err)
+	}
+	k := g.lookup(e.ID())
+	if k == nil || k.outcome != Accepted {
+		return State{}, peer.Forbidden("the event is not allowed by the room's current state")
+	}
+	r.mutex.Lock()
+	servers := g.destinations(r, e, origin)
+	r.mutex.Unlock()
+	err := g.DB.Update(func(tx *store.Tx) error { return g.Outbox.QueuePDU(tx, servers, e.ID()) })
+	if err != nil {
+		return State{}, err
+	}
+	g.Outbox.Flush(servers)
+	return g.StateBefore(r.id, e.ID())
+}
+
+// joinAnswer is the answer of send_join: the room before the join, and the auth chain of all that.
+func (g *Engine) joinAnswer(e *matrix.Event, before State) (Sent, error) {
+	omitted := false
+	sent := Sent{Event: e.JSON(), Origin: g.ServerName, MembersOmitted: &omitted}
+	err := g.view(func(events source) error {
+		roots := []string{e.ID()}
+		for _, id := range before.All() {
+			k := events.find(id)
+			if k == nil {
+				return errDamaged
+			}
+			sent.State = append(sent.State, k.JSON())
+			roots = append(roots, id)
+		}
+		for _, a := range events.authChain(roots) {
+			sent.AuthChain = append(sent.AuthChain, a.JSON())
+		}
+		return nil
+	})
+	return sent, err
+}
+
+// authChain is everything that authorises some events, directly or not, without the events themselves
+// unless they authorise each other; the create event of the room is part of it.
+func (s source) authChain(ids []string) (chain []*matrix.Event) {
+	seen := map[string]bool{}
+	queue := slices.Clone(ids)
+	push := func(e *matrix.Event) {
+		for _, id := range append(slices.Clone(e.AuthEvents()), createEventID(e)) {
+			if id != "" && !seen[id] {
+				seen[id] = true
+				if a := s.Event(id); a != nil {
+					chain = append(chain, a)
+				}
+			}
+		}
+	}
+	for _, id := range queue {
+		if e := s.Event(id); e != nil {
+			push(e)
+		}
+	}
+	for i := 0; i < len(chain); i++ {
+		push(chain[i])
+	}
+	return chain
+}
+
+// createEventID is the ID of the create event of an event's room, which the room ID implies; empty for
+// the create event itself.
+func createEventID(e *matrix.Event) string {
+	if e.IsCreate() || len(e.RoomID()) < 2 {
+		return ""
+	}
+	return "$" + e.RoomID()[1:]
+}

@@ -1,0 +1,150 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"countersign/matrix"
+	"countersign/reference/peer"
+)
+
+// CosignRequest is the body of /v2/invite, and, without InviteRoomState, of MSC4243's /ban.
+type CosignRequest struct {
+	Event           json.RawMessage   `json:"event"`
+	RoomVersion     string            `json:"room_version"`
+	InviteRoomState []json.RawMessage `json:"invite_room_state"`
+}
+
+// Invited answers /v2/invite: a user of origin invites a user of this server. It returns the event with
+// this server's signature, or, in rooms with account keys, with the invitee's account key user ID as
+// the state key and that key's signature. Errors are *peer.Error.
+func (g *Engine) Invited(ctx context.Context, origin matrix.ServerName, roomID string, body CosignRequest) (json.RawMessage, error) {
+	v, e, err := g.admitCosign(origin, roomID, "invite", body)
+	if err != nil {
+		return nil, err
+	}
+	stripped, err := g.inviteState(ctx, v, roomID, body.InviteRoomState)
+	if err != nil {
+		return nil, err
+	}
+	var signed *matrix.Event
+	if v.HasAccountKeys() {
+		signed, err = g.substitute(v, e)
+	} else {
+		signed, err = g.cosignInvite(ctx, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r, err := g.live(roomID); err != nil {
+		return nil, err
+	} else if r != nil && g.inRoom(r) {
+		return signed.JSON(), nil // the invitation arrives in a transaction, too
+	}
+	g.verifyUsers(ctx, append(slices.Clone(stripped), signed)...)
+	return signed.JSON(), g.noteMembership(signed, stripped)
+}
+
+// Banned answers MSC4243's /ban: a user of origin bans a user of this server whose account key is not
+// known there. The user's client is not told (BAN-03).
+func (g *Engine) Banned(origin matrix.ServerName, roomID string, body CosignRequest) (json.RawMessage, error) {
+	v, e, err := g.admitCosign(origin, roomID, "ban", body)
+	if err != nil {
+		return nil, err
+	}
+	if !v.HasAccountKeys() {
+		return nil, peer.InvalidParam("rooms of version %s have no account keys to ask for", v.ID)
+	}
+	signed, err := g.substitute(v, e)
+	if err != nil {
+		return nil, err
+	}
+	return signed.JSON(), nil
+}
+
+// admitCosign checks that an event is one that this server may sign for its user: a member event with
+// the membership that the endpoint is for, by a user of origin, about a local user.
+func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string, body CosignRequest) (v matrix.RoomVersion, e *matrix.Event, err error) {
+	v, ok := matrix.RoomVersionByID(body.RoomVersion)
+	if !ok {
+		refusal := peer.Errorf(400, "M_INCOMPATIBLE_ROOM_VERSION", "this server does not know the room version %q", body.RoomVersion)
+		refusal.Extra = map[string]any{"room_version": body.RoomVersion}
+		return v, nil, refusal
+	}
+	if e, err = matrix.ParseEvent(v, body.Event); err != nil {
+		return v, nil, peer.BadJSON("the event: %v", err)
+	}
+	stateKey, isState := e.StateKey()
+	target := matrix.UserID(stateKey)
+	switch {
+	case e.Type() != "m.room.member" || !isState || e.Membership() != membership:
+		return v, nil, peer.InvalidParam("the event is not a member event with membership %s", membership)
+	case e.RoomID() != roomID:
+		return v, nil, peer.InvalidParam("the event is of another room than the path names")
+	case e.Sender().Domain() != origin:
+		return v, nil, peer.Forbidden("the event's sender is not a user of %s", origin)
+	case target.Domain() != g.ServerName:
+		return v, nil, peer.InvalidParam("%s is not a user of this server", target)
+	case !e.HashOK():
+		return v, nil, peer.InvalidParam("the event's content hash does not match")
+	}
+	if v.HasAccountKeys() {
+		if _, err := e.Sender().AccountKey(); err != nil {
+			return v, nil, peer.InvalidParam("the sender: %v", err)
+		}
+	}
+	if g.localName(target) == "" {
+		return v, nil, peer.NotFound("there is no user %s", target)
+	}
+	return v, e, g.checkACL(roomID, origin)
+}
+
+// inviteState checks the state that comes with an invitation: the create event must be part of it
+// (server-server API, v2 invite; room version 12).
+func (g *Engine) inviteState(ctx context.Context, v matrix.RoomVersion, roomID string, pdus []json.RawMessage) ([]*matrix.Event, error) {
+	stripped := g.admitStripped(ctx, v, roomID, pdus)
+	for _, e := range stripped {
+		if e.IsCreate() {
+			return stripped, nil
+		}
+	}
+	return nil, peer.Errorf(400, "M_MISSING_PARAM", "invite_room_state has no valid create event of the room")
+}
+
+// cosignInvite signs an invitation to a room without account keys.
+func (g *Engine) cosignInvite(ctx context.Context, e *matrix.Event) (*matrix.Event, error) {
+	if err := g.checkSignatures(ctx, e); err != nil {
+		return nil, peer.Forbidden("%v", err)
+	}
+	e, err := e.WithUnsigned(nil)
+	if err != nil {
+		return nil, err
+	}
+	return e.WithSignature(g.ServerKey), nil
+}
+
+// substitute puts a local user's account key user ID in the place of the account name user ID, and
+// signs the result with the account key. Nothing but state_key, hashes and signatures changes; what
+// the event in the request was signed with, if anything, is not looked at (D-04).
+func (g *Engine) substitute(v matrix.RoomVersion, e *matrix.Event) (*matrix.Event, error) {
+	stateKey, _ := e.StateKey()
+	target := matrix.UserID(stateKey)
+	if _, name, ok := g.Directory.LocalAccount(target); ok {
+		target = matrix.UserID("@" + name + ":" + string(g.ServerName)) // INV-12: the inviter knew the key
+	}
+	a, err := g.actor(v, target)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := matrix.ProtoEvent{
+		Type: e.Type(), StateKey: matrix.StateKey(string(a.user)), Sender: e.Sender(), RoomID: e.RoomID(),
+		Content: e.Content(), PrevEvents: e.PrevEvents(), AuthEvents: e.AuthEvents(), Depth: e.Depth(),
+		OriginServerTS: e.OriginServerTS(),
+	}.Build(v, a.signer)
+	if err != nil {
+		return nil, fmt.Errorf("the event with the account key: %w", err)
+	}
+	return signed, nil
+}
