@@ -20,5 +20,8 @@ CGO_ENABLED=0 GOOS=linux GOARCH="$arch" go build -trimpath -ldflags='-s -w' -o "
 if ! docker buildx version >/dev/null 2>&1; then
 	export DOCKER_BUILDKIT=0
 fi
-docker build --quiet --tag "$name" --file dockerfiles/reference.Dockerfile "$context" >/dev/null
+if ! docker build --quiet --tag "$name" --file dockerfiles/reference.Dockerfile "$context" >"$context/build.log" 2>&1; then
+	cat "$context/build.log" >&2
+	exit 2
+fi
 echo "$name"

@@ -72,7 +72,8 @@ func NewFleet(ctx context.Context, config deploy.Config) (*Fleet, error) {
 }
 
 func (f *Fleet) makeNetwork(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, f.config.Scaled(engineTimeout))
+	// The engine would go on making a network that nobody waits for, and nobody would remove it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.Scaled(engineTimeout))
 	defer cancel()
 	made, err := f.engine.NetworkCreate(ctx, f.networkName(), network.CreateOptions{Driver: "bridge", Labels: f.labels})
 	if err != nil {

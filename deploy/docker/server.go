@@ -52,7 +52,8 @@ func (f *Fleet) Start(ctx context.Context, alias, image string) (*Server, error)
 	if err := checkImage(ctx, &f.config, f.engine, image); err != nil {
 		return nil, err
 	}
-	createCtx, cancel := context.WithTimeout(ctx, f.config.Scaled(engineTimeout))
+	// The engine would go on making a container that nobody waits for, and nobody would remove it.
+	createCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.Scaled(engineTimeout))
 	defer cancel()
 	id, err := f.create(createCtx, alias, image)
 	if err != nil {

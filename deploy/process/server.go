@@ -173,6 +173,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return deploy.Startf("%s: the command %q cannot be started: %w", s.options.Alias, s.options.Command.Line, reason(err))
 	}
 	s.child = c
+	s.options.Config.Debugf("%s: process %d in %s: %s", s.options.Alias, c.process.Pid, s.dir, s.options.Command.Line)
 	return s.waitReady(ctx, c)
 }
 
