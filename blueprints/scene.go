@@ -22,12 +22,13 @@ import (
 )
 
 // Scene is the stage of one test: a deployment, and the clients and fake servers that are the test's
-// own. When the test ends, the fake servers are closed and what was on the wire is handed to the
-// report.
+// own. When the test ends, the fake servers are closed, what was on the wire is handed to the report,
+// and the sweepers look at everything that the homeservers sent.
 type Scene struct {
 	deployment deploy.Deployment
 	clients    csapi.Transcript
 	peers      []*Peer
+	sweeper    sweeper
 }
 
 // NewScene returns an empty stage for the test, on the deployment that the package shares.
@@ -40,7 +41,10 @@ func NewScene(t testing.TB) *Scene {
 func NewSceneOn(t testing.TB, deployment deploy.Deployment) *Scene {
 	t.Helper()
 	s := &Scene{deployment: deployment}
-	t.Cleanup(func() { conform.WriteTranscript(t, s.transcript()) })
+	t.Cleanup(func() {
+		s.sweep(t)
+		conform.WriteTranscript(t, s.transcript())
+	})
 	return s
 }
 
@@ -69,7 +73,7 @@ func (s *Scene) Server(t testing.TB, alias string) deploy.Server {
 func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) *csapi.Client {
 	t.Helper()
 	t = conform.Setup(t)
-	options = append([]csapi.Option{csapi.RecordIn(&s.clients)}, options...)
+	options = append([]csapi.Option{csapi.RecordIn(&s.clients), s.sweeper.watch()}, options...)
 	client := csapi.New(t, s.Server(t, alias), options...)
 	client.MustRegister(t, Unique(name), rand.Text())
 	return client
@@ -79,7 +83,7 @@ func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) 
 func (s *Scene) Device(t testing.TB, user *csapi.Client, options ...csapi.Option) *csapi.Client {
 	t.Helper()
 	t = conform.Setup(t)
-	options = append([]csapi.Option{csapi.RecordIn(&s.clients)}, options...)
+	options = append([]csapi.Option{csapi.RecordIn(&s.clients), s.sweeper.watch()}, options...)
 	client := csapi.New(t, user.Server(), options...)
 	client.MustLogin(t, user.UserID, user.Password)
 	return client
@@ -96,6 +100,8 @@ func (s *Scene) Peer(t testing.TB) *Peer {
 		Transport:  deployment.Transport(),
 		Ports:      conform.Ports(t),
 		Timeout:    wait.Limit(),
+
+		RoomVersions: conform.RoomVersions(t),
 	})
 	if err != nil {
 		conform.HarnessError(t, "%v", err)
