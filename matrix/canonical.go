@@ -196,7 +196,7 @@ func (c *canonicaliser) object(depth int) error {
 		if n := len(c.members); n > base && sorted {
 			switch order := c.compare(c.members[n-1], m); {
 			case order == 0 && !c.lenient:
-				return c.fail("duplicate key %s", c.dst[m.start:m.keyEnd+1])
+				return c.fail("duplicate key %s", abbreviate(string(c.dst[m.start:m.keyEnd+1])))
 			case order >= 0:
 				sorted = false
 			}
@@ -232,7 +232,7 @@ func (c *canonicaliser) reorder(members []canonicalMember, body int) error {
 	for i, m := range members {
 		if i+1 < len(members) && c.compare(m, members[i+1]) == 0 {
 			if !c.lenient {
-				return c.fail("duplicate key %s", c.dst[m.start:m.keyEnd+1])
+				return c.fail("duplicate key %s", abbreviate(string(c.dst[m.start:m.keyEnd+1])))
 			}
 			continue // the last of equal keys counts
 		}
@@ -337,13 +337,32 @@ func (c *canonicaliser) escape() error {
 		c.dst = appendEscapedRune(c.dst, r)
 		return nil
 	}
-	r, ok := map[byte]rune{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}[kind]
-	if !ok {
+	r := simpleEscape(kind)
+	if r < 0 {
 		return c.fail("unknown escape \\%c", kind)
 	}
 	c.pos += 2
 	c.dst = appendEscapedRune(c.dst, r)
 	return nil
+}
+
+// simpleEscape is the character that a backslash and kind stand for, or -1.
+func simpleEscape(kind byte) rune {
+	switch kind {
+	case '"', '\\', '/':
+		return rune(kind)
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return -1
 }
 
 func (c *canonicaliser) hexEscape() (rune, error) {
@@ -492,7 +511,7 @@ func (c *canonicaliser) fractional(start int) error {
 	}
 	text := string(c.src[start:i])
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || !validFraction(text) {
+	if err != nil && !errors.Is(err, strconv.ErrRange) || !validFraction(text) {
 		return c.fail("malformed number")
 	}
 	c.pos = i

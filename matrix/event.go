@@ -67,11 +67,12 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 	if len(c) > MaxEventSize {
 		return nil, invalid("%d bytes, more than %d", len(c), MaxEventSize)
 	}
-	if c[0] != '{' {
+	if len(c) < 2 || c[0] != '{' {
 		return nil, invalid("not an object")
 	}
-	e := &Event{version: v, raw: c, depth: -1, timestamp: -1}
+	e := &Event{version: v, raw: c, depth: -1}
 	var hash []byte
+	hasTimestamp := false
 	var err error
 	for f := range fields(c) {
 		switch string(f.key) {
@@ -90,7 +91,8 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 			}
 			hash = lookup(f.value, "sha256")
 		case "origin_server_ts":
-			e.timestamp, err = nonNegative("origin_server_ts", f.value)
+			e.timestamp, err = integer("origin_server_ts", f.value)
+			hasTimestamp = true
 		case "prev_events":
 			e.prev, err = eventIDs("prev_events", f.value, MaxPrevEvents)
 		case "room_id":
@@ -126,7 +128,7 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 		return nil, invalid("no depth")
 	case hash == nil:
 		return nil, invalid("no hashes.sha256")
-	case e.timestamp < 0:
+	case !hasTimestamp:
 		return nil, invalid("no origin_server_ts")
 	case e.prev == nil:
 		return nil, invalid("no prev_events")
@@ -137,8 +139,7 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 	case !e.hasRoomID && !e.IsCreate():
 		return nil, invalid("no room_id")
 	}
-	sum := contentHash(c)
-	e.hashOK = bytes.Equal(hash, appendString(nil, EncodeBase64(sum[:])))
+	e.hashOK = hashMatches(hash, c)
 	e.identify()
 	return e, nil
 }
@@ -171,12 +172,32 @@ func eventIDs(name string, value []byte, limit int) ([]string, error) {
 	return ids, nil
 }
 
-func nonNegative(name string, value []byte) (int64, error) {
+// hashMatches compares the value of hashes.sha256, in any correct base64 spelling, with the content
+// hash of a canonical event.
+func hashMatches(value, event []byte) bool {
+	text, ok := stringValue(value)
+	if !ok {
+		return false
+	}
+	hash, err := DecodeBase64Padded(text)
+	sum := contentHash(event)
+	return err == nil && bytes.Equal(hash, sum[:])
+}
+
+func integer(name string, value []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(value), 10, 64)
-	if err != nil || n < 0 {
-		return 0, invalid("%s is not a non-negative integer", name)
+	if err != nil {
+		return 0, invalid("%s is not an integer", name)
 	}
 	return n, nil
+}
+
+func nonNegative(name string, value []byte) (int64, error) {
+	n, err := integer(name, value)
+	if err == nil && n < 0 {
+		err = invalid("%s is negative", name)
+	}
+	return n, err
 }
 
 func shortString(name string, value []byte) (string, error) {
@@ -293,11 +314,12 @@ func (e *Event) VerifyAccountKey(u UserID) error {
 }
 
 // Redacted returns the event with everything removed that redaction removes. Its ID and its
-// signatures stay valid; unsigned is gone.
+// signatures stay valid; its content hash does so only if nothing was removed; unsigned is gone.
 func (e *Event) Redacted() *Event {
 	r := *e
 	r.raw = appendRedacted(make([]byte, 0, len(e.raw)), e.eventType, e.raw, dropNothing)
 	r.content = lookup(r.raw, "content")
+	r.hashOK = e.hashOK && hashMatches(lookup(lookup(r.raw, "hashes"), "sha256"), r.raw)
 	return &r
 }
 

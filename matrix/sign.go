@@ -116,8 +116,9 @@ func signatureKeyIDs(object []byte, entity string) (ids []KeyID) {
 	return ids
 }
 
+// keyEquals compares the inside of a canonical key, escapes and all, with a name.
 func keyEquals(key []byte, want string) bool {
-	return string(key) == want || string(unescapeCanonical(key)) == want
+	return string(unescapeCanonical(key)) == want
 }
 
 // unsignedPart is the message that signatures of a canonical object cover: the object without its

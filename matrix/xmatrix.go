@@ -54,8 +54,7 @@ func (r FederationRequest) Authorization(s Signer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`X-Matrix origin="%s",destination="%s",key="%s",sig="%s"`,
-		r.Origin, r.Destination, s.KeyID, EncodeBase64(ed25519.Sign(s.Key, m))), nil
+	return XMatrix{r.Origin, r.Destination, s.KeyID, EncodeBase64(ed25519.Sign(s.Key, m))}.String(), nil
 }
 
 // XMatrix is a parsed Authorization header of the X-Matrix scheme.
@@ -65,6 +64,33 @@ type XMatrix struct {
 	Destination ServerName
 	KeyID       KeyID
 	Signature   string
+}
+
+// String is the header value, as old servers understand it too: one space, lower-case names, every
+// value in quotes, and backslashes only where a value demands them.
+func (x XMatrix) String() string {
+	var b strings.Builder
+	b.WriteString("X-Matrix ")
+	for _, p := range [...][2]string{
+		{"origin", string(x.Origin)}, {"destination", string(x.Destination)}, {"key", string(x.KeyID)}, {"sig", x.Signature},
+	} {
+		if p[0] == "destination" && p[1] == "" {
+			continue
+		}
+		if p[0] != "origin" {
+			b.WriteByte(',')
+		}
+		b.WriteString(p[0])
+		b.WriteString(`="`)
+		for i := 0; i < len(p[1]); i++ {
+			if p[1][i] == '"' || p[1][i] == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(p[1][i])
+		}
+		b.WriteByte('"')
+	}
+	return b.String()
 }
 
 // ParseXMatrix reads an Authorization header value: the scheme, then name=value pairs separated by
@@ -78,14 +104,16 @@ func ParseXMatrix(header string) (XMatrix, error) {
 	var x XMatrix
 	for rest = strings.TrimLeft(rest, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
 		name, after, ok := strings.Cut(rest, "=")
-		if !ok {
+		if !ok || strings.IndexByte(name, ',') >= 0 {
 			return XMatrix{}, fmt.Errorf("%w: X-Matrix parameter without a value", ErrRequestAuth)
 		}
 		value, tail, err := headerValue(strings.TrimLeft(after, " \t"))
 		if err != nil {
 			return XMatrix{}, err
 		}
-		rest = tail
+		if rest = strings.TrimLeft(tail, " \t"); rest != "" && rest[0] != ',' {
+			return XMatrix{}, fmt.Errorf("%w: no comma behind a quoted X-Matrix value", ErrRequestAuth)
+		}
 		switch strings.ToLower(strings.TrimRight(name, " \t")) {
 		case "origin":
 			x.Origin = ServerName(value)
