@@ -16,8 +16,13 @@
 //	// An honest message, sent to every server in the room.
 //	hello, err := room.Send(ctx, mallory, fakeserver.Message("hello"))
 //
+//	// The same message with one deviation, delivered without becoming part of our copy of the room.
+//	forged, err := room.Forge(mallory, fakeserver.Message("hello"),
+//		fakeserver.Forgery{SignatureEntity: "@{key}:{domain}"})
+//	err = fakeserver.SendPath().Deliver(ctx, room, "hs1", forged)
+//
 //	// What does the other server hold? Data, not verdicts.
-//	answer, err := srv.GetEvent(ctx, "hs1", hello.ID())
+//	answer, err := srv.GetEvent(ctx, "hs1", forged.EventID)
 //
 //	// What did it send? Everything is in the transcript, and waiting is on a condition.
 //	pdu, err := srv.WaitPDU(ctx, func(p fakeserver.PDU) bool { return p.Type() == "m.room.message" })
@@ -28,6 +33,12 @@
 // A [User] is an account name of this server together with an account key. In rooms of version 12 it
 // acts under its account name and this server's key signs; in rooms with account keys (MSC4243) it
 // acts under its account key, which signs. /query/accounts answers honestly for every user.
+//
+// # Forgeries
+//
+// A [Forgery] is a value whose zero is honest: [Room.Forge] builds the event that [Room.NewEvent] would
+// build, with that one deviation. [Forgeries] is the table of them, by requirement. A [DeliveryPath]
+// brings the event to the other server, and says which forgeries cannot take it.
 //
 // # Rooms
 //

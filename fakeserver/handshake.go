@@ -137,11 +137,17 @@ func (h *Handshake) Proto() matrix.ProtoEvent {
 
 // Event builds the honest event.
 func (h *Handshake) Event() (*matrix.Event, error) {
-	e, err := h.Proto().Build(h.Version, h.User.Signer(h.Version))
+	forged, err := h.Forge(Forgery{}, Cast{})
 	if err != nil {
 		return nil, fmt.Errorf("%s %s with the template of %s: %w", h.Membership, h.RoomID, h.Via, err)
 	}
-	return e, nil
+	return forged.Event()
+}
+
+// Forge builds the event with a deviation. The cast may be empty; what the forgery names of it must
+// not.
+func (h *Handshake) Forge(f Forgery, c Cast) (Forged, error) {
+	return Forge(Proto{ProtoEvent: h.Proto(), Version: h.Version, Author: h.User, Cast: c}, f)
 }
 
 // Submit hands in an event, honest or not: PUT send_join or send_leave (v2), or send_knock (v1). The

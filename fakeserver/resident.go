@@ -59,11 +59,18 @@ func (r *Room) template(id matrix.UserID, membership string) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(map[string]any{
+	template, err := json.Marshal(map[string]any{
 		"type": p.Type, "state_key": id, "sender": id, "room_id": r.id, "content": json.RawMessage(p.Content),
 		"prev_events": p.PrevEvents, "auth_events": nonNil(p.AuthEvents), "depth": p.Depth,
 		"origin": r.server.name, "origin_server_ts": p.OriginServerTS,
 	})
+	if err != nil || len(r.templates.TemplateEdits) == 0 {
+		return template, err
+	}
+	n := names{"requested": string(id), "requested-key": id.Localpart(), "requested-domain": string(id.Domain())}
+	n["domain"] = string(r.server.name)
+	r.cast.addTo(n, r.version)
+	return applyEdits(template, r.templates.TemplateEdits, n)
 }
 
 // authoriser is the user of this server who vouches for a join that only a restricted join rule
@@ -141,11 +148,11 @@ func (s *Server) serveSendJoin(q *Inquiry) Answer {
 	}
 	e = r.countersign(e)
 	r.mu.Lock()
-	state := r.stateAfter(e.PrevEvents())
+	state, chain := r.told(e)
 	servers, err := json.Marshal(append(r.peers(), s.name))
 	body := appendArray(fmt.Appendf(nil, `{"origin":%q,"members_omitted":false,"servers_in_room":%s,"state":`, s.name, servers),
-		r.rawEvents(eventIDs(state)))
-	body = appendArray(append(body, `,"auth_chain":`...), r.rawEvents(r.authChain(append(eventIDs(state), e.ID()))))
+		state)
+	body = appendArray(append(body, `,"auth_chain":`...), chain)
 	body = append(append(append(body, `,"event":`...), e.JSON()...), '}')
 	r.mu.Unlock()
 	if err != nil {
@@ -153,6 +160,23 @@ func (s *Server) serveSendJoin(q *Inquiry) Answer {
 	}
 	s.accept(r, e, q.Origin)
 	return handshakeAnswer(q, body)
+}
+
+// told is the state and the auth chain that the answer to a join tells, planted events included.
+func (r *Room) told(join *matrix.Event) (state, chain []json.RawMessage) {
+	ids := eventIDs(r.stateAfter(join.PrevEvents()))
+	authChain := r.authChain(append(slices.Clone(ids), join.ID()))
+	for _, f := range r.planted {
+		tuple, isState := f.Tuple()
+		if !isState {
+			chain = append(chain, f.PDU)
+			continue
+		}
+		ids = slices.DeleteFunc(ids, func(id string) bool { return r.events[id].Tuple() == tuple })
+		authChain = slices.DeleteFunc(authChain, func(id string) bool { return id == f.EventID })
+		state = append(state, f.PDU)
+	}
+	return append(r.rawEvents(ids), state...), append(r.rawEvents(authChain), chain...)
 }
 
 // handshakeAnswer is the answer to a send_* request; in version 1 it is a pair of status and body.

@@ -90,6 +90,19 @@ func (s *Server) User(name string) *User {
 	return s.users[name]
 }
 
+// extra is a user who is there when nobody else plays a part.
+func (s *Server) extra(part string) (*User, error) {
+	name := "countersign-" + part
+	if u := s.User(name); u != nil {
+		return u, nil
+	}
+	u, err := s.NewUser(name)
+	if existing := s.User(name); err != nil && existing != nil {
+		return existing, nil // another room was faster
+	}
+	return u, err
+}
+
 // UserByID finds the account that a user ID of either form belongs to, or nil.
 func (s *Server) UserByID(id matrix.UserID) *User {
 	if id.Domain() != s.name {

@@ -1,0 +1,517 @@
+package fakeserver
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"countersign/matrix"
+)
+
+// Proto is an event that is about to be built.
+type Proto struct {
+	matrix.ProtoEvent
+	// Version is the room version.
+	Version matrix.RoomVersion
+	// Author is whose event it is.
+	Author *User
+	// CoSigners sign it as well.
+	CoSigners []*User
+	// Cast are the others whom a forgery can name.
+	Cast Cast
+
+	// authEvents selects the auth events of an event that differs from the one they were selected for;
+	// nil keeps them.
+	authEvents func(eventType string, stateKey *string, sender matrix.UserID, content []byte) []string
+}
+
+// Forged is a finished event, honest or not.
+type Forged struct {
+	// PDU is the event as it goes on the wire.
+	PDU json.RawMessage
+	// EventID is the event ID that a receiver computes; of an event that has no canonical form the one
+	// that its author had in mind.
+	EventID string
+	// Version is the version of the room that it was built for.
+	Version matrix.RoomVersion
+}
+
+// Event reads the event strictly; many forgeries cannot be read.
+func (f Forged) Event() (*matrix.Event, error) { return matrix.ParseEvent(f.Version, f.PDU) }
+
+// Tuple is the place in a room's state that the event claims; ok is false for one that is not a state
+// event.
+func (f Forged) Tuple() (tuple matrix.StateTuple, ok bool) {
+	event := gjson.ParseBytes(f.PDU)
+	key := event.Get("state_key")
+	return matrix.StateTuple{Type: event.Get("type").String(), StateKey: key.String()}, key.Type == gjson.String
+}
+
+// honest reports whether a forgery deviates in nothing.
+func (f Forgery) honest() bool { return reflect.ValueOf(f).IsZero() }
+
+// maxRetries bounds how often an event is built a millisecond later because its bytes do not allow
+// what was asked for: a signature without '+' and '/' looks the same in both alphabets.
+const maxRetries = 2000
+
+// Forge builds an event, with the deviation that f describes and no other: the zero Forgery builds
+// the honest event. The error says what the forgery asked for that makes no sense for this event.
+func Forge(p Proto, f Forgery) (Forged, error) {
+	start := p.OriginServerTS
+	for i := range int64(maxRetries) {
+		p.OriginServerTS = start + i
+		b := builder{Proto: p, Forgery: f}
+		forged, err := b.build()
+		if errors.Is(err, errUnfit) {
+			continue
+		}
+		if err == nil {
+			err = f.mustDiffer(p, forged)
+		}
+		return forged, err
+	}
+	return Forged{}, fmt.Errorf("forging %s: in %d attempts: %w", p.Type, maxRetries, errUnfit)
+}
+
+// mustDiffer refuses a forged event that is the honest one after all, such as one in which a property
+// was set to the value that it had.
+func (f Forgery) mustDiffer(p Proto, forged Forged) error {
+	f.Courier, f.TemplateEdits = false, nil // not about the event
+	if f.honest() {
+		return nil
+	}
+	b := builder{Proto: p}
+	honest, err := b.build()
+	if err == nil && string(honest.PDU) == string(forged.PDU) {
+		return fmt.Errorf("forging %s: the forgery changes nothing about this event", p.Type)
+	}
+	return nil
+}
+
+// builder builds one event. Every step takes the honest way unless a field of the forgery says
+// otherwise.
+type builder struct {
+	Proto
+	Forgery
+	names names
+	// odd are texts without a canonical form, by the placeholder that stands for them in doc.
+	odd map[string]string
+	// doc is the event without signatures and unsigned.
+	doc []byte
+}
+
+func (b *builder) build() (Forged, error) {
+	forged := Forged{Version: b.Version}
+	fail := func(step string, err error) (Forged, error) {
+		return forged, fmt.Errorf("forging %s: %s: %w", b.Type, step, err)
+	}
+	if !b.honest() {
+		b.names = b.templateNames()
+	}
+	if err := b.sensible(); err != nil {
+		return fail("the forgery", err)
+	}
+	if err := b.author(); err != nil {
+		return fail("the event", err)
+	}
+	if err := b.hash(); err != nil {
+		return fail("the content hash", err)
+	}
+	redacted, err := matrix.EventSigningBytes(b.doc)
+	if err != nil {
+		return fail("the redacted event", err)
+	}
+	id := sha256.Sum256(b.plain(redacted))
+	forged.EventID = "$" + matrix.EncodeURLBase64(id[:])
+	signatures, err := b.sign(redacted, forged.EventID)
+	if err != nil {
+		return fail("the signatures", err)
+	}
+	if forged.PDU, err = b.assemble(signatures); err != nil {
+		return fail("the finished event", err)
+	}
+	if forged.PDU, err = b.late(forged.PDU); err != nil {
+		return fail("the change after signing", err)
+	}
+	if hash, err := matrix.ReferenceHash(forged.PDU); err == nil {
+		forged.EventID = "$" + matrix.EncodeURLBase64(hash[:])
+	}
+	return forged, nil
+}
+
+// sensible refuses what would silently be honest in the room's version.
+func (b *builder) sensible() error {
+	keys := b.Version.HasAccountKeys()
+	switch {
+	case !keys && b.SignWithServerKeyOnly:
+		return errors.New("in rooms without account keys the server's key is the honest one")
+	case !keys && (b.SignWith == ServerKey || b.CoSignWith == ServerKey || b.CoSignWithServerKey):
+		return errors.New("in rooms without account keys the server's key is the honest one")
+	case keys && (b.SignWith == AccountKey || b.CoSignWith == AccountKey):
+		return errors.New("in rooms with account keys the account key is the honest one")
+	case !keys && b.Edge.changesKey():
+		return errors.New("in rooms without account keys no user has a key of their own")
+	case b.Edge != Edge{} && b.SignWith != HonestKey:
+		return errors.New("Edge and SignWith both choose the key")
+	}
+	return nil
+}
+
+// author writes the event as its author would, before it is hashed.
+func (b *builder) author() (err error) {
+	if b.Edge.changesKey() {
+		key, err := b.Edge.account(b.Author.account.Signer().Key)
+		if err != nil {
+			return err
+		}
+		b.become(key.UserID(b.Author.server.name))
+	}
+	if b.Forgery.Sender != "" {
+		id, err := b.names.expand(b.Forgery.Sender)
+		if err != nil {
+			return err
+		}
+		b.become(matrix.UserID(id))
+	}
+	if b.Forgery.StateKey != "" {
+		key, err := b.names.expand(b.Forgery.StateKey)
+		if err != nil {
+			return err
+		}
+		b.ProtoEvent.StateKey = &key
+	}
+	event := map[string]any{
+		"type": b.Type, "sender": b.ProtoEvent.Sender, "content": json.RawMessage(b.Content), "depth": b.Depth,
+		"origin_server_ts": b.OriginServerTS, "prev_events": nonNil(b.PrevEvents), "auth_events": nonNil(b.AuthEvents),
+	}
+	if b.ProtoEvent.StateKey != nil {
+		event["state_key"] = *b.ProtoEvent.StateKey
+	}
+	if b.RoomID != "" {
+		event["room_id"] = b.RoomID
+	}
+	if b.doc, err = json.Marshal(event); err != nil {
+		return err
+	}
+	if b.Authoriser != "" {
+		if err := b.authorise(); err != nil {
+			return err
+		}
+	}
+	if err := b.edit(); err != nil {
+		return err
+	}
+	return b.selectAuthEvents()
+}
+
+// become changes the sender, and in an event about the sender the state key too.
+func (b *builder) become(id matrix.UserID) {
+	if key := b.ProtoEvent.StateKey; b.Type == "m.room.member" && key != nil && *key == string(b.ProtoEvent.Sender) {
+		b.ProtoEvent.StateKey = matrix.StateKey(string(id))
+	}
+	b.ProtoEvent.Sender = id
+}
+
+// authorise names who vouches for a restricted join, and has them co-sign where their key is known.
+func (b *builder) authorise() error {
+	id, err := b.names.expand(b.Authoriser)
+	if err != nil {
+		return err
+	}
+	b.CoSigners = nil
+	localpart := matrix.UserID(id).Localpart()
+	for _, u := range []*User{b.Cast.Other, b.Cast.Stranger} {
+		if u != nil && (localpart == u.Key() || localpart == u.name) {
+			b.CoSigners = []*User{u}
+		}
+	}
+	b.doc, err = sjson.SetBytes(b.doc, "content.join_authorised_via_users_server", id)
+	return err
+}
+
+// edit makes the author's edits; what has no canonical form is kept aside.
+func (b *builder) edit() error {
+	edits := slices.Clone(b.Edits)
+	for i, e := range edits {
+		if e.JSON == "" {
+			continue
+		}
+		value, err := b.names.expand(e.JSON)
+		if err != nil {
+			return err
+		}
+		if _, err := matrix.CanonicalJSON([]byte(value)); err == nil {
+			continue
+		}
+		if b.odd == nil {
+			b.odd = map[string]string{}
+		}
+		placeholder := fmt.Sprintf(`"countersign placeholder %d"`, i)
+		b.odd[placeholder] = value
+		edits[i].JSON = placeholder
+	}
+	var err error
+	b.doc, err = applyEdits(b.doc, edits, b.names)
+	return err
+}
+
+// plain puts the texts without a canonical form in their places.
+func (b *builder) plain(canonical []byte) []byte {
+	text := string(canonical)
+	for placeholder, value := range b.odd {
+		text = strings.ReplaceAll(text, placeholder, value)
+	}
+	return []byte(text)
+}
+
+// selectAuthEvents selects the auth events of the event as it is now, unless the forgery is about
+// them.
+func (b *builder) selectAuthEvents() (err error) {
+	about := slices.ContainsFunc(b.Edits, func(e Edit) bool { return strings.HasPrefix(e.Path, "auth_events") })
+	if b.honest() || b.authEvents == nil || about {
+		return nil
+	}
+	event := gjson.ParseBytes(b.doc)
+	var stateKey *string
+	if key := event.Get("state_key"); key.Exists() {
+		stateKey = matrix.StateKey(key.String())
+	}
+	content, err := matrix.CanonicalJSON([]byte(event.Get("content").Raw))
+	if err != nil {
+		return nil // the forgery is that there is no content to select for
+	}
+	ids := b.authEvents(event.Get("type").String(), stateKey, matrix.UserID(event.Get("sender").String()), content)
+	b.doc, err = sjson.SetBytes(b.doc, "auth_events", nonNil(ids))
+	return err
+}
+
+// hash adds the content hash.
+func (b *builder) hash() error {
+	c, err := matrix.CanonicalJSON(b.doc)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b.plain(c))
+	b.doc, err = sjson.SetBytes(c, "hashes", map[string]string{"sha256": matrix.EncodeBase64(sum[:])})
+	return err
+}
+
+// message is what the sender's signature covers.
+func (b *builder) message(redacted []byte, eventID string) ([]byte, error) {
+	var err error
+	switch b.SignOver {
+	case WholeEvent:
+		redacted, err = matrix.CanonicalJSON(b.doc)
+	case WithUnsigned:
+		if b.Forgery.Unsigned == "" && b.ProtoEvent.Unsigned == nil {
+			b.ProtoEvent.Unsigned = []byte(`{"age":1}`)
+		}
+		redacted, err = sjson.SetRawBytes(redacted, "unsigned", []byte(b.ProtoEvent.Unsigned))
+	case WithEventID:
+		redacted, err = sjson.SetBytes(redacted, "event_id", eventID)
+	case OtherEvent:
+		redacted, err = sjson.SetBytes(redacted, "origin_server_ts", b.OriginServerTS+1)
+	case UnsortedKeys:
+		var members []string
+		gjson.ParseBytes(redacted).ForEach(func(key, value gjson.Result) bool {
+			members = append(members, key.Raw+":"+value.Raw)
+			return true
+		})
+		slices.Reverse(members)
+		return b.plain([]byte("{" + strings.Join(members, ",") + "}")), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if redacted, err = matrix.CanonicalJSON(redacted); err != nil {
+		return nil, err
+	}
+	return b.plain(redacted), nil
+}
+
+// key chooses a signing key.
+func (b *builder) key(k Key, honest ed25519.PrivateKey) (ed25519.PrivateKey, error) {
+	switch {
+	case k == ServerKey:
+		return b.Author.server.signer.Key, nil
+	case k == AccountKey:
+		return b.Author.account.Signer().Key, nil
+	case k == OtherKey && b.Cast.Other != nil:
+		return b.Cast.Other.account.Signer().Key, nil
+	case k == StrangerKey && b.Cast.Stranger != nil:
+		return b.Cast.Stranger.account.Signer().Key, nil
+	case k == HonestKey:
+		return honest, nil
+	}
+	return nil, errors.New("the cast lacks the one whose key is to sign")
+}
+
+// sign makes all signatures.
+func (b *builder) sign(redacted []byte, eventID string) ([]filed, error) {
+	message, err := b.message(redacted, eventID)
+	if err != nil {
+		return nil, err
+	}
+	signer := b.Author.Signer(b.Version)
+	if b.Version.HasAccountKeys() {
+		signer.Entity = b.ProtoEvent.Sender.Localpart()
+	}
+	if b.SignWithServerKeyOnly {
+		signer = b.Author.server.signer
+	}
+	key, err := b.key(b.SignWith, signer.Key)
+	if err != nil {
+		return nil, err
+	}
+	signature := ed25519.Sign(key, message)
+	if b.Edge != (Edge{}) {
+		if signature, err = b.Edge.sign(key, message); err != nil {
+			return nil, err
+		}
+	}
+	if b.names != nil {
+		b.names = maps.Clone(b.names)
+		b.names["sig"], b.names["event"] = matrix.EncodeBase64(signature), eventID
+	}
+	first, err := spelling{
+		entity: b.SignatureEntity, keyID: b.SignatureKeyID, json: b.SignatureJSON, encoding: b.SignatureEncoding,
+		cut: b.SignatureCut, add: b.SignatureAdd, flip: b.FlipSignatureBits, second: b.SecondSignature,
+	}.file(b.names, signer.Entity, signer.KeyID, signature)
+	if err != nil {
+		return nil, err
+	}
+	if b.EmptyEntity {
+		first.values = nil
+	}
+	all := []filed{first}
+	cosigned, err := b.cosign(b.plain(redacted))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range cosigned {
+		if f.entity != first.entity || f.keyID != first.keyID { // one server may be both
+			all = append(all, f)
+		}
+	}
+	for _, extra := range b.ExtraSignatures {
+		f, err := spelling{entity: extra.Entity, keyID: extra.KeyID, json: extra.JSON}.file(b.names, "", "", signature)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// cosign makes the signatures of everyone but the sender.
+func (b *builder) cosign(message []byte) ([]filed, error) {
+	asked := b.OmitCoSignature || b.CoSignWith != HonestKey || b.CoSignWithServerKey || b.CoSignAsOther ||
+		b.CoSignatureEntity != "" || b.CoSignatureKeyID != "" || b.CoSignatureJSON != ""
+	if asked && len(b.CoSigners) == 0 {
+		return nil, errors.New("the forgery is about a co-signature, but nobody co-signs the event")
+	}
+	if b.OmitCoSignature {
+		return nil, nil
+	}
+	signers := make([]matrix.Signer, len(b.CoSigners))
+	for i, u := range b.CoSigners {
+		signers[i] = u.Signer(b.Version)
+	}
+	switch {
+	case b.CoSignWithServerKey:
+		signers = []matrix.Signer{b.Author.server.signer}
+	case b.CoSignAsOther && b.Cast.Other == nil:
+		return nil, errors.New("the cast has no other to co-sign")
+	case b.CoSignAsOther:
+		signers = []matrix.Signer{b.Cast.Other.Signer(b.Version)}
+	}
+	var all []filed
+	for _, s := range signers {
+		key, err := b.key(b.CoSignWith, s.Key)
+		if err != nil {
+			return nil, err
+		}
+		f, err := spelling{entity: b.CoSignatureEntity, keyID: b.CoSignatureKeyID, json: b.CoSignatureJSON}.
+			file(b.names, s.Entity, s.KeyID, ed25519.Sign(key, message))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// assemble puts the event together.
+func (b *builder) assemble(signatures []filed) ([]byte, error) {
+	rest := map[string]string{}
+	switch {
+	case b.OmitSignatures:
+	case b.EmptySignatures:
+		rest["signatures"] = "{}"
+	default:
+		rest["signatures"] = writeSignatures(signatures)
+	}
+	if b.ProtoEvent.Unsigned != nil {
+		rest["unsigned"] = string(b.ProtoEvent.Unsigned)
+	}
+	if b.Forgery.Unsigned != "" {
+		text, err := b.names.expand(b.Forgery.Unsigned)
+		if err != nil {
+			return nil, err
+		}
+		rest["unsigned"] = text
+	}
+	var err error
+	for _, name := range sortedKeys(rest) {
+		value := []byte(rest[name])
+		if _, odd := matrix.CanonicalJSON(value); odd != nil {
+			placeholder := `"countersign placeholder ` + name + `"`
+			if b.odd == nil {
+				b.odd = map[string]string{}
+			}
+			b.odd[placeholder] = rest[name]
+			value = []byte(placeholder)
+		}
+		if b.doc, err = sjson.SetRawBytes(b.doc, name, value); err != nil {
+			return nil, err
+		}
+	}
+	c, err := matrix.CanonicalJSON(b.doc)
+	if err != nil {
+		return nil, err
+	}
+	return b.plain(c), nil
+}
+
+// late does what happens to an event after it was signed.
+func (b *builder) late(event []byte) ([]byte, error) {
+	var err error
+	if len(b.LateEdits) > 0 {
+		if event, err = applyEdits(event, b.LateEdits, b.names); err != nil {
+			return nil, err
+		}
+	}
+	if b.Rehash {
+		if event, err = matrix.PutContentHash(event); err != nil {
+			return nil, err
+		}
+	}
+	if b.Redacted {
+		if event, err = matrix.Redact(event); err != nil {
+			return nil, err
+		}
+	}
+	if b.RawEdit != nil {
+		event = b.RawEdit(slices.Clone(event))
+	}
+	return event, nil
+}

@@ -1,0 +1,127 @@
+package fakeserver
+
+import (
+	"encoding/hex"
+	"math/big"
+	"slices"
+	"strings"
+
+	"countersign/matrix"
+)
+
+// templateNames are what the templates of a forgery stand for.
+func (p Proto) templateNames() names {
+	u := p.Author
+	key := u.account.Key()
+	text := key.String()
+	n := names{
+		"key": text, "name": u.name, "domain": string(u.server.name), "sender": string(u.ID(p.Version)),
+		"std-key": standardAlphabet(text), "mixed-key": mixedAlphabet(text),
+		"lower-key": strings.ToLower(text), "hex-key": hex.EncodeToString(key[:]), "base58-key": base58(key[:]),
+		"off-curve": matrix.EncodeURLBase64(offCurve[:]), "name-43": lowerCaseNoPoint,
+		"server-key-id": string(u.server.signer.KeyID), "room": p.RoomID,
+	}
+	for i, alias := range aliases(text) {
+		n["alias-"+string(rune('1'+i))] = alias
+	}
+	for _, size := range []int{16, 31, 33, 64, 200} {
+		bytes := append(slices.Clone(key[:]), make([]byte, 200)...)[:size]
+		n["key-"+big.NewInt(int64(size)).String()] = matrix.EncodeURLBase64(bytes)
+	}
+	for _, size := range []int{210, 211} {
+		n["long-domain-"+big.NewInt(int64(size)).String()] = longDomain(size)
+	}
+	if len(p.CoSigners) > 0 {
+		n["cosigner"], n["cosigner-key"] = string(p.CoSigners[0].ID(p.Version)), p.CoSigners[0].Key()
+	}
+	p.Cast.addTo(n, p.Version)
+	return n
+}
+
+func (c Cast) addTo(n names, v matrix.RoomVersion) {
+	if c.Victim != "" {
+		id := matrix.UserID(c.Victim)
+		n["victim"], n["victim-domain"] = c.Victim, string(id.Domain())
+		if v.HasAccountKeys() {
+			n["victim-key"] = id.Localpart()
+		} else {
+			n["victim-name"] = id.Localpart()
+		}
+	}
+	if c.VictimName != "" {
+		n["victim-name"] = c.VictimName
+	}
+	if c.Other != nil {
+		n["other"], n["other-key"], n["other-name"] = string(c.Other.ID(v)), c.Other.Key(), c.Other.name
+	}
+	if c.Stranger != nil {
+		n["stranger"], n["stranger-key"] = string(c.Stranger.ID(v)), c.Stranger.Key()
+	}
+	n["elsewhere"] = "elsewhere.invalid"
+	if c.Elsewhere != "" {
+		n["elsewhere"] = c.Elsewhere
+	}
+	if c.OtherRoom != nil {
+		n["other-room"] = c.OtherRoom.ID()
+		if extremities := c.OtherRoom.Extremities(); len(extremities) > 0 {
+			n["other-event"] = extremities[0]
+		}
+	}
+}
+
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+func standardAlphabet(text string) string {
+	return strings.NewReplacer("-", "+", "_", "/").Replace(text)
+}
+
+// mixedAlphabet spells the first character that can be spelt in two ways in the standard alphabet. A
+// key that holds both of '-' and '_' keeps the other, so that both alphabets occur.
+func mixedAlphabet(text string) string {
+	if strings.Contains(text, "-") {
+		return strings.ReplaceAll(text, "-", "+")
+	}
+	return strings.ReplaceAll(text, "_", "/")
+}
+
+// aliases are the three other texts that decode to the same 32 bytes: 43 characters are 258 bits.
+func aliases(text string) []string {
+	last := strings.IndexByte(base64Digits, text[len(text)-1])
+	list := make([]string, 3)
+	for i := range list {
+		list[i] = text[:len(text)-1] + string(base64Digits[last|i+1])
+	}
+	return list
+}
+
+// lowerCaseNoPoint could be an account name, and has the length of an account key.
+const lowerCaseNoPoint = "mallory-mallory-mallory-mallory-mallory-mag"
+
+const base58Digits = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+func base58(data []byte) string {
+	n, base, digit := new(big.Int).SetBytes(data), big.NewInt(58), new(big.Int)
+	var text []byte
+	for n.Sign() > 0 {
+		n.DivMod(n, base, digit)
+		text = append(text, base58Digits[digit.Int64()])
+	}
+	for i := 0; i < len(data) && data[i] == 0; i++ {
+		text = append(text, base58Digits[0])
+	}
+	slices.Reverse(text)
+	return string(text)
+}
+
+// longDomain is a server name of a size, of labels of at most 63 characters.
+func longDomain(size int) string {
+	name := "invalid"
+	for len(name) < size {
+		label := min(63, size-len(name)-1)
+		if rest := size - len(name) - 1 - label; rest == 1 {
+			label-- // a dot alone would be left over
+		}
+		name = strings.Repeat("x", label) + "." + name
+	}
+	return name
+}
