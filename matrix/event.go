@@ -314,12 +314,12 @@ func (e *Event) VerifyAccountKey(u UserID) error {
 }
 
 // Redacted returns the event with everything removed that redaction removes. Its ID and its
-// signatures stay valid; its content hash does so only if nothing was removed; unsigned is gone.
+// signatures stay valid; its content hash is compared anew; unsigned is gone.
 func (e *Event) Redacted() *Event {
 	r := *e
 	r.raw = appendRedacted(make([]byte, 0, len(e.raw)), e.eventType, e.raw, dropNothing)
 	r.content = lookup(r.raw, "content")
-	r.hashOK = e.hashOK && hashMatches(lookup(lookup(r.raw, "hashes"), "sha256"), r.raw)
+	r.hashOK = hashMatches(lookup(lookup(r.raw, "hashes"), "sha256"), r.raw)
 	return &r
 }
 
