@@ -108,6 +108,7 @@ func aliases(count int) []string {
 // say, such as a homeserver's last words, for a reader.
 func refuse(out, log io.Writer, err error) int {
 	first, rest, _ := strings.Cut(err.Error(), "\n")
+	first = strings.TrimSuffix(first, ":")
 	fmt.Fprintf(out, "\n%s%s\n", verdict.LineError, first)
 	if rest != "" {
 		fmt.Fprintln(log, rest)

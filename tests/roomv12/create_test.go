@@ -29,6 +29,7 @@ func TestCreate_RoomIDIsHashOfCreateEvent(t *testing.T) {
 // Client-server API, "POST /createRoom", the table of presets; rooms/v12, rule 10.4: no creator has
 // a place in the power levels.
 func TestCreate_InitialState(t *testing.T) {
+	t.Parallel()
 	for _, preset := range []struct{ name, joinRule string }{
 		{"public_chat", "public"},
 		{"private_chat", "invite"},

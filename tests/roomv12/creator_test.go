@@ -48,6 +48,7 @@ func TestCreator_MayDoAnything(t *testing.T) {
 
 // rooms/v12, rules 5.5 and 5.6: nobody's power level is above a creator's.
 func TestCreator_CannotBeActedUpon(t *testing.T) {
+	t.Parallel()
 	for _, membership := range []string{"leave", "ban"} {
 		t.Run(membership, func(t *testing.T) {
 			t.Parallel()
@@ -70,6 +71,7 @@ func TestCreator_CannotBeActedUpon(t *testing.T) {
 
 // rooms/v12, rule 10.4: no creator has a place in the power levels.
 func TestCreator_IsNotListedInPowerLevels(t *testing.T) {
+	t.Parallel()
 	t.Run("over the client API", func(t *testing.T) {
 		t.Parallel()
 		conform.Covers(t, "RV12-CREATOR-01")

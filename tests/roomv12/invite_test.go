@@ -102,6 +102,7 @@ func confirm(t *testing.T, r *blueprints.Room, invitation *fakeserver.Invitation
 
 // rooms/v12, rule 5.5: leaving, seen from both sides.
 func TestLeave(t *testing.T) {
+	t.Parallel()
 	t.Run("remote user", func(t *testing.T) {
 		t.Parallel()
 		conform.Covers(t, "RV12-LEAVE-01")
@@ -136,6 +137,7 @@ func TestLeave(t *testing.T) {
 
 // rooms/v12, rules 5.3 and 5.6: a ban holds on every path until it is lifted.
 func TestBan(t *testing.T) {
+	t.Parallel()
 	for _, path := range []struct {
 		name    string
 		deliver func(*testing.T, *blueprints.Room, *matrix.Event)

@@ -73,6 +73,7 @@ func TestJoin_LocalUserJoinsRemoteRoom(t *testing.T) {
 
 // rooms/v12, rule 5.3: who was not invited does not join a room whose join rule is invite.
 func TestJoin_WithoutInviteIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, path := range []struct {
 		name    string
 		deliver func(*testing.T, *blueprints.Room, *matrix.Event)
@@ -108,6 +109,7 @@ func TestJoin_WithoutInviteIsRefused(t *testing.T) {
 
 // Server-server API, "GET /make_join": a server that does not know the room version is told so.
 func TestJoin_UnsupportedVersionIsNamed(t *testing.T) {
+	t.Parallel()
 	for name, versions := range map[string][]string{"other version": {"1"}, "no version": {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -149,6 +151,7 @@ func TestJoin_Restricted(t *testing.T) {
 
 // rooms/v12, rule 5.7, and server-server API, "Knocking upon a room".
 func TestKnock(t *testing.T) {
+	t.Parallel()
 	joinRule := func(rule string) blueprints.Setting {
 		return blueprints.Create("initial_state", []any{map[string]any{
 			"type": "m.room.join_rules", "state_key": "", "content": map[string]any{"join_rule": rule},

@@ -11,6 +11,7 @@ import (
 
 // Server-server API: two homeservers under test, in both directions.
 func TestTwoServers_Federate(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct{ name, from, to string }{
 		{"hs1 invites hs2", "hs1", "hs2"},
 		{"hs2 invites hs1", "hs2", "hs1"},
