@@ -3,9 +3,8 @@ package matrix
 import (
 	"crypto/ed25519"
 	"fmt"
+	"strconv"
 	"time"
-
-	"github.com/tidwall/gjson"
 )
 
 // ServerKeys is a homeserver's published signing keys, GET /_matrix/key/v2/server (server-server API,
@@ -72,14 +71,19 @@ func ParseServerKeys(doc []byte) (ServerKeys, error) {
 	if err != nil {
 		return ServerKeys{}, fmt.Errorf("server keys: %w", err)
 	}
+	name, _ := stringValue(lookup(c, "server_name"))
+	if err := checkServerName(name); err != nil {
+		return ServerKeys{}, fmt.Errorf("server keys: server_name: %w", err)
+	}
+	validUntil, err := readTime(c, "valid_until_ts")
+	if err != nil {
+		return ServerKeys{}, fmt.Errorf("server keys of %s: %w", name, err)
+	}
 	k := ServerKeys{
-		ServerName:    ServerName(gjson.GetBytes(c, "server_name").String()),
+		ServerName:    ServerName(name),
 		VerifyKeys:    map[KeyID]ed25519.PublicKey{},
 		OldVerifyKeys: map[KeyID]OldVerifyKey{},
-		ValidUntil:    time.UnixMilli(gjson.GetBytes(c, "valid_until_ts").Int()),
-	}
-	if err := checkServerName(string(k.ServerName)); err != nil {
-		return ServerKeys{}, fmt.Errorf("server keys: server_name: %w", err)
+		ValidUntil:    validUntil,
 	}
 	for f := range fields(lookup(c, "verify_keys")) {
 		id := KeyID(unescapeCanonical(f.key))
@@ -107,10 +111,22 @@ func ParseServerKeys(doc []byte) (ServerKeys, error) {
 		if err != nil {
 			return ServerKeys{}, fmt.Errorf("server keys of %s: old verify key %q: %w", k.ServerName, id, err)
 		}
-		expired := gjson.GetBytes(f.value, "expired_ts").Int()
-		k.OldVerifyKeys[id] = OldVerifyKey{Key: key, Expired: time.UnixMilli(expired)}
+		expired, err := readTime(f.value, "expired_ts")
+		if err != nil {
+			return ServerKeys{}, fmt.Errorf("server keys of %s: old verify key %q: %w", k.ServerName, id, err)
+		}
+		k.OldVerifyKeys[id] = OldVerifyKey{Key: key, Expired: expired}
 	}
 	return k, nil
+}
+
+// readTime reads a time in milliseconds since the Unix epoch.
+func readTime(object []byte, name string) (time.Time, error) {
+	ms, err := strconv.ParseInt(string(lookup(object, name)), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s is not an integer", name)
+	}
+	return time.UnixMilli(ms), nil
 }
 
 func readVerifyKey(entry []byte) (ed25519.PublicKey, error) {
