@@ -1,7 +1,7 @@
 package account
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,18 +29,36 @@ type Directory struct {
 	// asking has a channel for every key that is being asked for; it is closed when the answer has
 	// been dealt with.
 	asking map[matrix.UserID]chan struct{}
-	// attempts are the keys whose domain has answered without confirming them.
+	// pending are the keys that are still to be asked for, by domain; order are the domains that
+	// wait for a worker.
+	pending map[matrix.ServerName][]matrix.UserID
+	order   []matrix.ServerName
+	// busy are the domains that are being asked, one request at a time.
+	busy    map[matrix.ServerName]bool
+	workers int
+	// attempts are the keys that were asked for and are still unverified.
 	attempts map[matrix.UserID]attempt
-	// wake tells Run that there is something to retry.
+	// wake tells the retrying that there is something to retry.
 	wake chan struct{}
+	// closing ends requests; group waits for the goroutines.
+	closing context.Context
+	close   context.CancelFunc
+	group   sync.WaitGroup
 }
 
-// New makes the directory of a server.
+// New makes the directory of a server. Start sets its retries going, Close ends them.
 func New(options Options) *Directory {
+	closing, cancel := context.WithCancel(context.Background())
 	return &Directory{
-		Options: options, asking: map[matrix.UserID]chan struct{}{},
-		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1),
+		Options: options, asking: map[matrix.UserID]chan struct{}{}, pending: map[matrix.ServerName][]matrix.UserID{},
+		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1), busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
 	}
+}
+
+// Close ends the questions that are under way and waits for that.
+func (d *Directory) Close() {
+	d.close()
+	d.group.Wait()
 }
 
 // Account is the account key of a local user, by account name. It is minted when it is first asked
@@ -136,7 +154,7 @@ func (d *Directory) Erase(name string) error {
 		}
 		return errors.Join(
 			tx.Table(tableErasures).Put(erasureKey(int64(id)), append(store.Key(key), notice...)),
-			tx.Table(tableErased).Put(store.Key(key), binary.BigEndian.AppendUint64(nil, id)),
+			tx.Table(tableErased).Put(store.Key(key), store.AppendInt(nil, int64(id))),
 			tx.Table(tableSeeds).Delete(store.Key(name)),
 			tx.Table(tableKeys).Delete(store.Key(key)),
 		)

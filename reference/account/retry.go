@@ -1,0 +1,190 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"countersign/matrix"
+	"countersign/reference/store"
+)
+
+// How often keys that are unverified are asked for again, and domains for their erased keys.
+const (
+	firstRetry   = time.Second
+	lastRetry    = 5 * time.Minute
+	maxAttempts  = 100_000 // keys that are remembered for a retry
+	pollInterval = 24 * time.Hour
+)
+
+// noteAttempts remembers that keys were asked for, if they are still unverified.
+func (d *Directory) noteAttempts(users []matrix.UserID, answered bool) {
+	var left []matrix.UserID
+	for _, user := range users {
+		if d.Lookup(user).State == Unverified {
+			left = append(left, user)
+		}
+	}
+	if err := d.rememberUnverified(left); err != nil {
+		d.Logger.Error("storing which account keys are unverified", "error", err)
+	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	for _, user := range left {
+		a := d.attempts[user]
+		a.answered = answered
+		a.next = d.Clock().Add(min(firstRetry<<min(a.failures, 20), lastRetry))
+		a.failures++
+		if len(d.attempts) >= maxAttempts {
+			clear(d.attempts) // they are asked for again with the next event by them
+		}
+		d.attempts[user] = a
+	}
+	d.nudge()
+}
+
+// rememberUnverified keeps keys in the store, so that they are retried after a restart.
+func (d *Directory) rememberUnverified(users []matrix.UserID) error {
+	var unknown []matrix.UserID
+	err := d.DB.View(func(tx *store.Tx) error {
+		for _, user := range users {
+			if tx.Table(tableRemote).Get(store.Key(string(user))) == nil {
+				unknown = append(unknown, user)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	return d.DB.Update(func(tx *store.Tx) error {
+		for _, user := range unknown {
+			key := store.Key(string(user))
+			if tx.Table(tableRemote).Get(key) != nil {
+				continue
+			}
+			if err := tx.Table(tableRemote).Put(key, marshal(remoteRecord{})); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// recall schedules the keys that an earlier run has left unverified.
+func (d *Directory) recall() error {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.DB.View(func(tx *store.Tx) error {
+		var failed error
+		tx.Table(tableRemote).Scan(nil, nil, func(key, value []byte) bool {
+			var r remoteRecord
+			if failed = json.Unmarshal(value, &r); failed != nil || len(d.attempts) >= maxAttempts {
+				return false
+			}
+			if parts, _ := store.SplitKey(key, 1); r.State == Unverified && len(parts) == 1 {
+				d.attempts[matrix.UserID(parts[0])] = attempt{next: d.Clock()}
+			}
+			return true
+		})
+		return failed
+	})
+}
+
+// nudge has the retrying look again. d.mutex is held.
+func (d *Directory) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start has unverified keys retried, and domains polled for erased keys, until Close.
+func (d *Directory) Start() error {
+	if err := d.recall(); err != nil {
+		return err
+	}
+	d.group.Add(1)
+	go d.retry()
+	return nil
+}
+
+func (d *Directory) retry() {
+	defer d.group.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	polled := d.Clock()
+	for {
+		select {
+		case <-d.closing.Done():
+			return
+		case <-d.wake:
+		case <-timer.C:
+		}
+		due, next := d.due()
+		if len(due) > 0 {
+			// Without waiting: the answers are dealt with as they come.
+			done, cancel := context.WithCancel(d.closing)
+			cancel()
+			d.Verify(done, due...)
+		}
+		if now := d.Clock(); now.Sub(polled) > pollInterval {
+			polled = now
+			d.poll()
+		}
+		timer.Reset(max(next, firstRetry/4))
+	}
+}
+
+// due are the keys to ask for now, those whose domain has never answered first (MSC4243, "Server
+// behaviour"), and how long it is until the next one is due.
+func (d *Directory) due() (users []matrix.UserID, next time.Duration) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	now := d.Clock()
+	next = pollInterval
+	for user, a := range d.attempts {
+		if wait := a.next.Sub(now); wait > 0 {
+			next = min(next, wait)
+		} else if _, asking := d.asking[user]; !asking {
+			users = append(users, user)
+		}
+	}
+	slices.SortFunc(users, func(a, b matrix.UserID) int {
+		x, y := d.attempts[a].answered, d.attempts[b].answered
+		switch {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		}
+		return 1
+	})
+	return users, next
+}
+
+// poll asks every server whose erasures have been read before for new ones.
+func (d *Directory) poll() {
+	var domains []matrix.ServerName
+	err := d.DB.View(func(tx *store.Tx) error {
+		tx.Table(tableServers).Scan(nil, nil, func(key, _ []byte) bool {
+			parts, _ := store.SplitKey(key, 1)
+			domains = append(domains, matrix.ServerName(parts[0]))
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		d.Logger.Error("reading which servers to poll for erased keys", "error", err)
+	}
+	d.mutex.Lock()
+	for _, domain := range domains {
+		if _, waiting := d.pending[domain]; !waiting {
+			d.pending[domain] = nil
+			d.order = append(d.order, domain)
+		}
+	}
+	d.mutex.Unlock()
+	d.startAskers()
+}
