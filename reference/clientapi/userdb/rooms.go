@@ -32,9 +32,9 @@ type EventTransaction struct {
 	TransactionID string `json:"transaction_id"`
 }
 
-// SetEventTransaction stores in which transaction an event was sent.
-func (db *DB) SetEventTransaction(eventID string, txn EventTransaction) error {
-	return db.store.Update(func(tx *store.Tx) error { return tableEventTxns.put(tx, key(eventID), txn) })
+// SetEventTransaction stores in which transaction an event was sent, together with the event.
+func SetEventTransaction(tx *store.Tx, eventID string, txn EventTransaction) error {
+	return tableEventTxns.put(tx, key(eventID), txn)
 }
 
 // EventTransaction returns in which transaction an event was sent; the error wraps ErrNotFound when

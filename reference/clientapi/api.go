@@ -1,0 +1,93 @@
+// Package clientapi serves the client-server API.
+//
+// Clients know users by account name, rooms with account keys know them by key (MSC4243). Everything
+// that passes between a client and a room goes through translate_out.go or translate_in.go, which are
+// the only places that turn one into the other; no handler reads an event for a client or hands
+// content to a room on its own.
+package clientapi
+
+import (
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"countersign/matrix"
+	"countersign/reference/account"
+	"countersign/reference/clientapi/userdb"
+	"countersign/reference/peer"
+	"countersign/reference/room"
+)
+
+// Options are what an API needs. All fields but RegistrationSharedSecret are required.
+type Options struct {
+	ServerName matrix.ServerName
+	// Users are the tables of this server's users.
+	Users     *userdb.DB
+	Engine    *room.Engine
+	Directory *account.Directory
+	// Peers asks other servers for profiles, aliases, devices and keys.
+	Peers peer.Caller
+	// Outbox sends typing notifications, receipts, to-device messages and device list updates.
+	Outbox room.Outbox
+	// RegistrationSharedSecret lets whoever knows it register users, administrators too; empty means
+	// that nobody does.
+	RegistrationSharedSecret string
+	Logger                   *slog.Logger
+	// Clock tells the time.
+	Clock func() time.Time
+}
+
+// API is the client-server API of one homeserver. It is safe for concurrent use. It also answers
+// other servers' questions about this server's users; see package fed.
+type API struct {
+	server    matrix.ServerName
+	users     *userdb.DB
+	engine    *room.Engine
+	directory *account.Directory
+	peers     peer.Caller
+	outbox    room.Outbox
+	secret    string
+	logger    *slog.Logger
+	now       func() time.Time
+
+	hub       *hub
+	relations *relationIndex
+	typing    *typing
+	nonces    *nonces
+	// transactions lets a repeated request wait for the first one instead of overtaking it.
+	transactions singleflight.Group
+}
+
+// New makes the API and has the engine report changes to it. Nothing runs until its Handler is served.
+func New(o Options) *API {
+	a := &API{
+		server: o.ServerName, users: o.Users, engine: o.Engine, directory: o.Directory, peers: o.Peers, outbox: o.Outbox,
+		secret: o.RegistrationSharedSecret, logger: o.Logger, now: o.Clock,
+		hub: newHub(), nonces: newNonces(o.Clock),
+	}
+	a.typing = newTyping(o.Clock)
+	a.relations = newRelationIndex(o.Engine)
+	o.Engine.OnChange(func(roomID string, users []matrix.UserID) {
+		topics := []string{roomID}
+		for _, user := range users {
+			topics = append(topics, string(user))
+		}
+		a.hub.wake(topics...)
+	})
+	return a
+}
+
+func (a *API) nowMillis() int64 { return a.now().UnixMilli() }
+
+// routes are the endpoints, in the order of the specification's chapters.
+func (a *API) routes() []route {
+	var all []route
+	for _, chapter := range [][]route{
+		a.serverRoutes(), a.accountRoutes(), a.deviceRoutes(), a.profileRoutes(), a.dataRoutes(), a.pushRoutes(),
+		a.keyRoutes(),
+	} {
+		all = append(all, chapter...)
+	}
+	return all
+}

@@ -1,0 +1,381 @@
+package clientapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/matrix"
+	"countersign/reference/clientapi/userdb"
+	"countersign/reference/peer"
+	"countersign/reference/room"
+)
+
+// Bounds of /sync.
+const (
+	maxSyncWait = 2 * time.Minute
+	// maxToDeviceMessages is how many to-device messages one answer holds.
+	maxToDeviceMessages = 100
+)
+
+// syncRoutes are about following what happens.
+func (a *API) syncRoutes() []route {
+	return []route{authed(http.MethodGet, "/v3/sync", a.sync)}
+}
+
+// syncRequest are the parameters of /sync.
+type syncRequest struct {
+	session userdb.Session
+	// since is nil for an initial sync.
+	since      *syncToken
+	filter     filter
+	fullState  bool
+	stateAfter bool
+	wait       time.Duration
+}
+
+// syncAnswer is the answer of /sync.
+type syncAnswer struct {
+	NextBatch   string         `json:"next_batch"`
+	Rooms       syncRooms      `json:"rooms"`
+	AccountData eventBatch     `json:"account_data"`
+	Presence    eventBatch     `json:"presence"`
+	ToDevice    eventBatch     `json:"to_device"`
+	DeviceLists deviceLists    `json:"device_lists"`
+	OneTimeKeys map[string]int `json:"device_one_time_keys_count"`
+	Fallback    []string       `json:"device_unused_fallback_key_types"`
+}
+
+// eventBatch is a list of events in an object.
+type eventBatch struct {
+	Events []any `json:"events"`
+}
+
+func batch[T any](events []T) eventBatch {
+	b := eventBatch{Events: make([]any, 0, len(events))}
+	for _, e := range events {
+		b.Events = append(b.Events, e)
+	}
+	return b
+}
+
+// syncRooms are the rooms of an answer by the reader's membership.
+type syncRooms struct {
+	Join   map[string]*syncRoom    `json:"join"`
+	Invite map[string]*invitedRoom `json:"invite"`
+	Knock  map[string]*knockedRoom `json:"knock"`
+	Leave  map[string]*syncRoom    `json:"leave"`
+}
+
+// invitedRoom is a room that the reader is invited to.
+type invitedRoom struct {
+	State eventBatch `json:"invite_state"`
+}
+
+// knockedRoom is a room that the reader has knocked on.
+type knockedRoom struct {
+	State eventBatch `json:"knock_state"`
+}
+
+// sync answers GET /sync.
+func (a *API) sync(c *call) (any, error) {
+	q, err := a.syncRequest(c)
+	if err != nil {
+		return nil, err
+	}
+	if q.since != nil {
+		// A client that asks for what follows has what came before.
+		if err := a.users.DeleteToDevice(c.user(), c.session.DeviceID, q.since.toDevice); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), q.wait)
+	defer cancel()
+	for {
+		w, err := a.listen(q.session.User)
+		if err != nil {
+			return nil, err
+		}
+		answer, news, err := a.syncOnce(q)
+		if err != nil || news || !a.await(ctx, w) {
+			a.hub.stop(w)
+			return answer, err
+		}
+		a.hub.stop(w)
+		// The device may have been logged out meanwhile.
+		if _, err := a.authenticate(c.Request); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// listen waits for whatever concerns a user.
+func (a *API) listen(user matrix.UserID) (*waiter, error) {
+	memberships, err := a.engine.Memberships(user)
+	if err != nil {
+		return nil, err
+	}
+	topics := []string{string(user)}
+	for _, m := range memberships {
+		topics = append(topics, m.RoomID)
+	}
+	return a.hub.listen(topics...), nil
+}
+
+// await returns true when something has happened, and false when ctx has ended first. It also ends the
+// typing of users whose time is over.
+func (a *API) await(ctx context.Context, w *waiter) bool {
+	for {
+		changed, next := a.typing.expire()
+		a.hub.wake(changed...)
+		var over <-chan time.Time
+		if !next.IsZero() {
+			timer := time.NewTimer(next.Sub(a.now()))
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case <-w.woken:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-over:
+		}
+	}
+}
+
+func (a *API) syncRequest(c *call) (*syncRequest, error) {
+	q := &syncRequest{
+		session: c.session, fullState: c.queryBool("full_state"),
+		// MSC4222, under the name it had before it was accepted, too.
+		stateAfter: c.queryBool("use_state_after") || c.queryBool("org.matrix.msc4222.use_state_after"),
+	}
+	if since := c.query("since"); since != "" {
+		token, err := parseSyncToken(since)
+		if err != nil {
+			return nil, err
+		}
+		q.since = &token
+	}
+	milliseconds, err := c.queryInt("timeout", 0, int(maxSyncWait.Milliseconds()))
+	if err != nil {
+		return nil, err
+	}
+	if q.since != nil && !q.fullState {
+		q.wait = time.Duration(milliseconds) * time.Millisecond
+	}
+	if given := c.query("filter"); given != "" {
+		raw := []byte(given)
+		if !strings.HasPrefix(given, "{") {
+			if raw, err = a.users.Filter(c.user(), given); err != nil {
+				return nil, peer.InvalidParam("%v", err)
+			}
+		}
+		if q.filter, err = parseFilter(raw); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// from is where the answer to the request starts, the beginning for an initial sync.
+func (q *syncRequest) from() syncToken {
+	if q.since == nil {
+		return syncToken{}
+	}
+	return *q.since
+}
+
+// now is the token for everything that has happened until now.
+func (a *API) tokenNow() (t syncToken, err error) {
+	t = syncToken{rooms: a.engine.Now(), typing: a.typing.position()}
+	t.data, err = a.users.Position()
+	t.toDevice = t.data
+	return t, err
+}
+
+// syncOnce is the answer to a request at this moment, and whether there is anything in it that is worth
+// answering at once.
+func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error) {
+	until, err := a.tokenNow()
+	if err != nil {
+		return nil, false, err
+	}
+	since := q.from()
+	answer = &syncAnswer{Presence: batch[any](nil)}
+	rooms, err := a.syncRooms(q, until)
+	if err != nil {
+		return nil, false, err
+	}
+	answer.Rooms = *rooms
+	if err := a.syncAccountData(q, since, until, answer); err != nil {
+		return nil, false, err
+	}
+	messages, toDevice, err := a.users.ToDeviceMessages(q.session.User, q.session.DeviceID, since.toDevice, until.data, maxToDeviceMessages)
+	if err != nil {
+		return nil, false, err
+	}
+	until.toDevice = toDevice
+	answer.ToDevice = batch(messages)
+	if q.since != nil && (since.rooms != until.rooms || since.data != until.data) {
+		if answer.DeviceLists, err = a.deviceListsBetween(q.session, since, until); err != nil {
+			return nil, false, err
+		}
+	}
+	if answer.OneTimeKeys, answer.Fallback, err = a.users.OneTimeKeyCounts(q.session.User, q.session.DeviceID); err != nil {
+		return nil, false, err
+	}
+	answer.NextBatch = until.String()
+	news = q.since == nil || q.fullState || answer.hasNews()
+	return answer, news, nil
+}
+
+func (s *syncAnswer) hasNews() bool {
+	return len(s.Rooms.Join)+len(s.Rooms.Invite)+len(s.Rooms.Knock)+len(s.Rooms.Leave) > 0 ||
+		len(s.AccountData.Events)+len(s.ToDevice.Events) > 0 ||
+		len(s.DeviceLists.Changed)+len(s.DeviceLists.Left) > 0
+}
+
+// typedContent is an event that is nothing but a type and content: account data, typing, receipts.
+type typedContent struct {
+	Type    string          `json:"type"`
+	Content json.RawMessage `json:"content"`
+}
+
+// syncAccountData adds the account's own data and, to the rooms of the answer, the data of rooms. A
+// room that only has new data is added.
+func (a *API) syncAccountData(q *syncRequest, since, until syncToken, answer *syncAnswer) error {
+	data, err := a.users.AccountDataBetween(q.session.User, since.data, until.data)
+	if err != nil {
+		return err
+	}
+	own := []typedContent{}
+	if q.since == nil && !slices.ContainsFunc(data, func(d userdb.AccountDatum) bool { return d.RoomID == "" && d.Type == dataPushRules }) {
+		rules, err := a.pushRules(q.session.User)
+		if err != nil {
+			return err
+		}
+		own = append(own, typedContent{dataPushRules, mustJSON(rules)})
+	}
+	for _, d := range data {
+		if d.RoomID == "" {
+			own = append(own, typedContent{d.Type, d.Content})
+			continue
+		}
+		if !q.filter.Room.wantsRoom(d.RoomID) || !q.filter.Room.AccountData.wantsType(d.Type) || !q.filter.Room.AccountData.wantsRoom(d.RoomID) {
+			continue
+		}
+		room := answer.Rooms.Join[d.RoomID]
+		if room == nil {
+			if room = a.quietRoom(q, d.RoomID, until); room == nil {
+				continue
+			}
+			answer.Rooms.Join[d.RoomID] = room
+		}
+		room.AccountData.Events = append(room.AccountData.Events, typedContent{d.Type, d.Content})
+	}
+	own = slices.DeleteFunc(own, func(d typedContent) bool { return !q.filter.AccountData.wantsType(d.Type) })
+	answer.AccountData = batch(own)
+	return nil
+}
+
+// syncRooms are the rooms of an answer.
+func (a *API) syncRooms(q *syncRequest, until syncToken) (*syncRooms, error) {
+	rooms := &syncRooms{
+		Join: map[string]*syncRoom{}, Invite: map[string]*invitedRoom{}, Knock: map[string]*knockedRoom{}, Leave: map[string]*syncRoom{},
+	}
+	memberships, err := a.engine.Memberships(q.session.User)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range memberships {
+		if !q.filter.Room.wantsRoom(m.RoomID) {
+			continue
+		}
+		if err := a.syncMembership(q, until, m, rooms); err != nil {
+			return nil, err
+		}
+	}
+	return rooms, nil
+}
+
+// syncMembership adds one room to an answer, if there is anything to say about it.
+func (a *API) syncMembership(q *syncRequest, until syncToken, m room.Membership, rooms *syncRooms) error {
+	switch m.Membership {
+	case "join":
+		joined, err := a.syncJoined(q, until, m)
+		if joined != nil {
+			rooms.Join[m.RoomID] = joined
+		}
+		return err
+	case "invite":
+		stripped, err := a.strippedOf(q, until, m)
+		if stripped != nil {
+			rooms.Invite[m.RoomID] = &invitedRoom{batch(stripped)}
+		}
+		return err
+	case "knock":
+		stripped, err := a.strippedOf(q, until, m)
+		if stripped != nil {
+			rooms.Knock[m.RoomID] = &knockedRoom{batch(stripped)}
+		}
+		return err
+	}
+	left, err := a.syncLeft(q, until, m)
+	if left != nil {
+		rooms.Leave[m.RoomID] = left
+	}
+	return err
+}
+
+// strippedOf is the stripped state of an invitation or a knock, nil when there is nothing to tell. An
+// invitation whose sender clients must not be told about is withheld until that changes (D-18(f)).
+func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]*clientEvent, error) {
+	since := q.from().rooms
+	revealed := a.engine.RevealedAt(m.Sender)
+	isNew := m.Position > since && m.Position <= until.rooms || revealed > since && revealed <= until.rooms
+	if !isNew {
+		return nil, nil
+	}
+	t := a.translator(m.RoomID, m.Version)
+	own, err := a.membershipEventOf(m)
+	if err != nil || own == nil {
+		return nil, err
+	}
+	shown := t.stripped(own)
+	if shown == nil {
+		return nil, nil
+	}
+	ignored, err := a.ignoredUsers(q.session.User)
+	if err != nil || ignored[shown.Sender] {
+		return nil, err
+	}
+	state := m.Stripped
+	if state == nil {
+		if state, err = a.engine.PublicState(m.RoomID); err != nil {
+			return nil, err
+		}
+	}
+	events := []*clientEvent{}
+	for _, e := range state {
+		if e.IsState("m.room.member", string(m.User)) {
+			continue
+		}
+		if stripped := t.stripped(e); stripped != nil {
+			events = append(events, stripped)
+		}
+	}
+	return append(events, shown), nil
+}
+
+// membershipEventOf is the event of a membership, nil when it is not known.
+func (a *API) membershipEventOf(m room.Membership) (*matrix.Event, error) {
+	if m.Event != nil {
+		return m.Event, nil
+	}
+	e, _ := a.engine.Event(m.RoomID, m.EventID)
+	return e.Event, nil
+}

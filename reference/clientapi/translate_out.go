@@ -1,0 +1,201 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/tidwall/gjson"
+
+	"countersign/matrix"
+)
+
+// names maps the users of rooms to those that clients know and back. *account.Directory implements it.
+type names interface {
+	// ClientUser is the account name user ID of a user of a room; ok is false for users that
+	// clients must not be told about.
+	ClientUser(v matrix.RoomVersion, user matrix.UserID) (name matrix.UserID, ok bool)
+	// RoomUser is the user of a room that an account name user ID stands for.
+	RoomUser(v matrix.RoomVersion, user matrix.UserID) (matrix.UserID, error)
+	// KeyUserIDs are all verified account key user IDs of an account name user ID.
+	KeyUserIDs(user matrix.UserID) []matrix.UserID
+}
+
+// translator turns events of one room into what clients are shown, and what clients write into what
+// the room is given. In rooms without account keys both are the same.
+type translator struct {
+	names   names
+	version matrix.RoomVersion
+	// exists reports whether a local account has a name.
+	exists func(localpart string) bool
+	server matrix.ServerName
+	// membership is a room user's membership, empty when there is none. It chooses between the
+	// several keys of one name.
+	membership func(matrix.UserID) string
+}
+
+// user is a room's user as clients know it; ok is false when clients must not be told.
+func (t *translator) user(user matrix.UserID) (matrix.UserID, bool) {
+	return t.names.ClientUser(t.version, user)
+}
+
+// visible reports whether clients may be shown an event. Events of senders who are unverified or
+// erased are hidden, state events as well as messages (MSC4243, "Server behaviour"). D-18: this holds
+// for every endpoint, not for /sync alone, and also for the create event and other events that a room
+// can hardly be shown without; nothing is shown with a masked sender.
+func (t *translator) visible(e *matrix.Event) bool {
+	if _, ok := t.user(e.Sender()); !ok {
+		return false
+	}
+	_, ok := t.stateKey(e)
+	return ok
+}
+
+// stateKey is an event's state key as clients see it, nil when it has none. D-18(e): when it names a
+// user whom clients must not be told about, there is no name to show and ok is false.
+func (t *translator) stateKey(e *matrix.Event) (key *string, ok bool) {
+	text, isState := e.StateKey()
+	if !isState {
+		return nil, true
+	}
+	if len(text) > 0 && text[0] == '@' && t.version.HasAccountKeys() {
+		user, ok := t.user(matrix.UserID(text))
+		if !ok {
+			return nil, false
+		}
+		text = string(user)
+	}
+	return &text, true
+}
+
+// event is an event as clients see it, nil when it is hidden from them.
+func (t *translator) event(e *matrix.Event, around surroundings) *clientEvent {
+	shown := t.stripped(e)
+	if shown == nil {
+		return nil
+	}
+	shown.EventID = e.ID()
+	shown.RoomID = e.RoomID()
+	shown.OriginServerTS = e.OriginServerTS()
+	if e.Type() == "m.room.redaction" {
+		shown.Redacts = e.Get("redacts").Str
+	}
+	shown.Unsigned = t.unsigned(e, around)
+	return shown
+}
+
+// stripped is an event in the format of stripped state, nil when it is hidden.
+func (t *translator) stripped(e *matrix.Event) *clientEvent {
+	if !t.visible(e) {
+		return nil
+	}
+	sender, _ := t.user(e.Sender())
+	key, _ := t.stateKey(e)
+	return &clientEvent{Type: e.Type(), Sender: sender, StateKey: key, Content: t.contentOut(e)}
+}
+
+// unsigned is what this server has to say about an event.
+func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
+	u := &unsigned{
+		Membership: around.membership, TransactionID: around.transactionID, Relations: around.relations,
+		SenderAccount: t.senderAccount(e),
+	}
+	if around.nowMillis > 0 {
+		u.Age = max(0, around.nowMillis-e.OriginServerTS())
+	}
+	if before := around.replaced; before != nil && t.visible(before) {
+		u.PrevContent = t.contentOut(before)
+		u.PrevSender, _ = t.user(before.Sender())
+		u.ReplacesState = before.ID()
+	}
+	if around.redaction != nil {
+		// A redaction by a hidden user still redacts; who did it is not shown.
+		u.RedactedBecause = t.event(around.redaction, surroundings{nowMillis: around.nowMillis})
+	}
+	return u
+}
+
+// senderAccount is unsigned.sender_account of an event, nil in rooms without account keys (MSC4243,
+// "Gradual compatibility").
+func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
+	if !t.version.HasAccountKeys() {
+		return nil
+	}
+	name, ok := t.user(e.Sender())
+	if !ok {
+		name = ""
+	}
+	return &senderAccount{Key: e.Sender().Localpart(), UserID: name}
+}
+
+// contentOut is an event's content with users as clients know them. Content that is free in form (the
+// body of a message, mentions) is not touched: what is in there is the sender's business (D-20).
+func (t *translator) contentOut(e *matrix.Event) json.RawMessage {
+	if !t.version.HasAccountKeys() {
+		return e.Content()
+	}
+	switch e.Type() {
+	case "m.room.create":
+		return t.createOut(e.Content())
+	case "m.room.member":
+		return t.memberOut(e.Content())
+	case "m.room.power_levels":
+		return t.powerLevelsOut(e.Content())
+	}
+	return e.Content()
+}
+
+// createOut translates additional_creators. Creators whom clients must not be told about are left out.
+func (t *translator) createOut(content []byte) json.RawMessage {
+	creators := gjson.GetBytes(content, "additional_creators")
+	if !creators.IsArray() {
+		return content
+	}
+	shown := []matrix.UserID{}
+	for _, creator := range creators.Array() {
+		if name, ok := t.user(matrix.UserID(creator.Str)); ok && !slices.Contains(shown, name) {
+			shown = append(shown, name)
+		}
+	}
+	return with(content, "additional_creators", shown)
+}
+
+// memberOut translates the users that the content of a membership names.
+func (t *translator) memberOut(content []byte) json.RawMessage {
+	for _, path := range []string{"join_authorised_via_users_server", "third_party_invite.signed.mxid"} {
+		named := gjson.GetBytes(content, path)
+		if !named.Exists() {
+			continue
+		}
+		if _, _, err := matrix.ParseAccountKeyUserID(named.Str); err != nil {
+			continue // not a user of the room; nothing to hide
+		}
+		if name, ok := t.user(matrix.UserID(named.Str)); ok {
+			content = with(content, path, name)
+		} else {
+			content = without(content, path)
+		}
+	}
+	return content
+}
+
+// powerLevelsOut translates the keys of users. Entries for users whom clients must not be told about
+// are left out; powerLevelsIn puts them back when a client writes what it has read (D-18(d)). A name
+// with several keys (D-19) is shown with the highest of their levels.
+func (t *translator) powerLevelsOut(content []byte) json.RawMessage {
+	users := gjson.GetBytes(content, "users")
+	if !users.IsObject() {
+		return content
+	}
+	shown := map[matrix.UserID]json.RawMessage{}
+	users.ForEach(func(key, level gjson.Result) bool {
+		name, ok := t.user(matrix.UserID(key.Str))
+		if !ok {
+			return true
+		}
+		if known, taken := shown[name]; !taken || level.Int() > gjson.ParseBytes(known).Int() {
+			shown[name] = json.RawMessage(level.Raw)
+		}
+		return true
+	})
+	return with(content, "users", shown)
+}
