@@ -1,0 +1,150 @@
+package msc4243
+
+import (
+	"slices"
+	"testing"
+
+	"countersign/blueprints"
+	"countersign/fakeserver"
+	"countersign/helpers/conform"
+)
+
+// outcome is what a conforming homeserver makes of a forgery.
+type outcome int
+
+const (
+	// unlisted is no outcome: the table below says nothing of the requirement.
+	unlisted outcome = iota
+	// refused: the event has no effect. It may be dropped, rejected or soft-failed.
+	refused
+	// accepted: the event counts as it is; what is odd about it is not for a homeserver to judge.
+	accepted
+	// emptied: the event counts, without the content that its hash no longer covers.
+	emptied
+	// recorded: the proposal does not say; the behaviour is a fingerprint.
+	recorded
+)
+
+// outcomeOf says what the forgeries of a requirement come to. The forgeries themselves, each with the
+// one field in which it deviates, are the rows of fakeserver.Forgeries.
+func outcomeOf(requirement string) outcome {
+	switch requirement {
+	case "MSC4243-FORGE-01", // no signature
+		"MSC4243-FORGE-02", // only the server's key has signed
+		"MSC4243-FORGE-03", // the server's key has signed in the name of the account key
+		"MSC4243-FORGE-04", // another user's key has signed
+		"MSC4243-FORGE-05", // the signature is filed under another user
+		"MSC4243-FORGE-06", // the entity is the full user ID
+		"MSC4243-FORGE-07", // the entity is the domain or the account name
+		"MSC4243-FORGE-08", // the entity is in the standard alphabet
+		"MSC4243-FORGE-09", // the entity is padded
+		"MSC4243-FORGE-10", // the entity has trailing bits
+		"MSC4243-FORGE-11", // the key ID is not ed25519:1
+		"MSC4243-FORGE-12", // the algorithm is not ed25519
+		"MSC4243-FORGE-14", // the signature cannot be decoded
+		"MSC4243-FORGE-15", // the signature is not 64 bytes long
+		"MSC4243-FORGE-18", // a bit of the signature is wrong
+		"MSC4243-FORGE-19", // a protected property was changed after signing
+		"MSC4243-FORGE-20", // content and hash were changed after signing
+		"MSC4243-FORGE-21", // the signature covers the event unredacted
+		"MSC4243-FORGE-22", // the signature covers other bytes
+		"MSC4243-FORGE-27", // the create event is another one
+		"MSC4243-FORGE-28", // the localpart has trailing bits
+		"MSC4243-FORGE-29", // the localpart is padded
+		"MSC4243-FORGE-30", // the localpart is in the standard alphabet
+		"MSC4243-FORGE-31", // the localpart is not 32 bytes
+		"MSC4243-FORGE-32", // the localpart is a name
+		"MSC4243-FORGE-33", // the localpart is no point of the curve
+		"MSC4243-FORGE-34", // the account key has small order
+		"MSC4243-FORGE-35", // the account key is not encoded canonically
+		"MSC4243-FORGE-36", // S is not below the group order
+		"MSC4243-FORGE-38", // the localpart holds characters that decoders skip
+		"MSC4243-FORGE-39", // the localpart is in hexadecimal or base58
+		"MSC4243-FORGE-40", // the localpart is in lower case
+		"MSC4243-FORGE-41", // the user ID has no proper domain
+		"MSC4243-FORGE-42", // a restricted join lacks the authoriser's signature
+		"MSC4243-FORGE-43", // the authoriser's server has signed in their place
+		"MSC4243-FORGE-44", // another user of that server has signed
+		"MSC4243-FORGE-45", // the authoriser is not in the room
+		"MSC4243-FORGE-46", // the authoriser is given by account name
+		"MSC4243-FORGE-47", // a public join names an authoriser who has not signed
+		"MSC4243-FORGE-50", // a third-party invite that nobody has signed
+		"MSC4243-FORGE-56", // well signed, but beyond the sender's power
+		"MSC4243-FORGE-57", // somebody else's place in the state
+		"MSC4243-RJ-02",    // the co-signature is filed wrongly
+		"MSC4243-SIG-13":   // the event is not canonical JSON
+		return refused
+	case "MSC4243-FORGE-13", // a bogus signature beside the good one
+		"MSC4243-FORGE-48", // an invite that the invitee has not signed
+		"MSC4243-FORGE-49", // an invite with a bad signature of the invitee
+		"MSC4243-FORGE-55", // a spoofed sender_account
+		"MSC4243-KEY-07",   // the event is from long ago or from far ahead
+		"MSC4243-SIG-03",   // signatures of others
+		"MSC4243-SIG-05":   // the redacted copy
+		return accepted
+	case "MSC4243-SIG-04": // content was changed after signing, the hash was not
+		return emptied
+	case "MSC4243-FORGE-16", // spellings of the signature that decoders disagree on
+		"MSC4243-FORGE-17", // the signature is padded
+		"MSC4243-FORGE-37", // Ed25519 rules differ
+		"MSC4243-FORGE-59", // duplicate keys
+		"MSC4243-ID-05":    // user IDs of 255 and 256 bytes
+		return recorded
+	}
+	return unlisted
+}
+
+// ownTest are requirements whose forgeries need more around them than a room and a member: a second
+// server, a second room, a handshake. They have tests of their own in this package.
+func ownTest(requirement string) bool {
+	return slices.Contains([]string{
+		"MSC4243-FORGE-23", "MSC4243-FORGE-24", "MSC4243-FORGE-25", "MSC4243-FORGE-26", "MSC4243-FORGE-54", "MSC4243-FORGE-58",
+	}, requirement)
+}
+
+// MSC4243, "Proposal": the private key of the sender's account key signs the event, filed under the
+// key's URL-safe text and the key ID "ed25519:1". Every forgery of the table on every path by which an
+// event reaches a homeserver.
+func TestForge(t *testing.T) {
+	v := conform.AccountKeyVersion(t)
+	for _, row := range fakeserver.Forgeries() {
+		want := outcomeOf(row.Requirement)
+		if want == unlisted {
+			continue // TestForge_TableIsWhole sees to it that none is forgotten
+		}
+		for _, path := range fakeserver.DeliveryPaths {
+			t.Run(row.Name+"/"+path.Name, func(t *testing.T) {
+				t.Parallel()
+				conform.Covers(t, row.Requirement)
+				if path.Needs == fakeserver.Join {
+					conform.Covers(t, "MSC4243-FORGE-51")
+				}
+				judge(t, row, want, blueprints.Try(t, v, path, row))
+			})
+		}
+	}
+}
+
+func judge(t *testing.T, row fakeserver.NamedForgery, want outcome, got blueprints.Outcome) {
+	t.Helper()
+	conform.Observed(t, "%s", got)
+	switch {
+	case want == refused && got.Effective():
+		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
+	case want == accepted && !got.Effective():
+		conform.Violation(t, row.Requirement, "the event is accepted", got.String())
+	case want == emptied && !(got.Effective() && got.Emptied):
+		conform.Violation(t, row.Requirement, "the event is accepted, and shown without its content", got.String())
+	case want == recorded:
+		conform.Info(t, row.Requirement, row.Name+": "+got.String())
+	}
+}
+
+// Every row of the table of forgeries is tried somewhere in this package.
+func TestForge_TableIsWhole(t *testing.T) {
+	for _, row := range fakeserver.Forgeries() {
+		if outcomeOf(row.Requirement) == unlisted && !ownTest(row.Requirement) && row.Requirement[:4] != "RV12" {
+			t.Errorf("nothing says what a homeserver makes of the forgery %q of %s: list it in outcomeOf", row.Name, row.Requirement)
+		}
+	}
+}
