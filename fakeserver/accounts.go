@@ -1,48 +1,173 @@
 package fakeserver
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
 )
 
+// AccountsPath is the unstable path of /query/accounts (MSC4243, "Unstable prefix").
+const AccountsPath = "/_matrix/federation/unstable/" + unstableMSC4243 + "/query/accounts"
+
 // maxErasurePage bounds how many erased keys one answer lists beyond those that were asked for.
 const maxErasurePage = 1000
 
-// serveAccounts answers /query/accounts honestly: every requested key, and when the request has an
-// erasure section the keys erased since (MSC4243, "Proposal" and "Handling GDPR erasure"). Erasure
-// IDs count the erased users; the answer's ID is that of the last one that it lists.
+// AnswerAccounts answers /query/accounts for every key as told from now on, but for those of users
+// with an answer of their own; see [User.AnswerWith]. The zero value makes it honest again.
+func (s *Server) AnswerAccounts(a AccountAnswer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = a
+}
+
+// QueryAccounts asks a server about account keys, given as texts of any form. The answer is returned
+// whatever its status.
+func (s *Server) QueryAccounts(ctx context.Context, dest matrix.ServerName, keys ...string) (*Response, error) {
+	return s.Do(ctx, dest, http.MethodPost, AccountsPath, map[string]any{"account_keys": nonNil(keys)})
+}
+
+// AskedKeys are the account keys that an exchange about /query/accounts asks for.
+func (e Exchange) AskedKeys() []string {
+	return textList(gjson.GetBytes(e.RequestBody, "account_keys"))
+}
+
+// AsksFor matches inbound requests that ask about an account key.
+func AsksFor(key string) Matcher {
+	return func(e Exchange) bool { return Is(OpQueryAccounts)(e) && slices.Contains(e.AskedKeys(), key) }
+}
+
+// accountsReply collects the answer to one query.
+type accountsReply struct {
+	server *Server
+	cast   Cast
+	body   []byte
+	keys   map[string]bool
+	whole  AccountAnswer // what concerns the answer as a whole
+}
+
+// put adds a member, unless its key is there already.
+func (r *accountsReply) put(key string, entry json.RawMessage) {
+	if r.keys[key] {
+		return
+	}
+	if len(r.keys) > 0 {
+		r.body = append(r.body, ',')
+	}
+	r.keys[key] = true
+	r.body = append(append(append(r.body, quoted(key)...), ':'), entry...)
+}
+
+// about answers for one key that is asked for, or that is among the erased.
+func (r *accountsReply) about(asked string) error {
+	u, a := r.server.accountAnswer(asked)
+	r.take(a)
+	switch {
+	case a.Omit:
+		return nil
+	case u == nil && a.Entry != "":
+		r.put(asked, json.RawMessage(a.Entry))
+		return nil
+	case u == nil:
+		r.put(asked, json.RawMessage(`{"errcode":"M_UNKNOWN"}`))
+		return nil
+	}
+	key, entry, err := a.entry(u, asked, r.cast)
+	if err != nil {
+		return fmt.Errorf("answering for %s: %w", u.name, err)
+	}
+	r.put(key, entry)
+	return nil
+}
+
+// take keeps the first answer that says anything about the answer as a whole.
+func (r *accountsReply) take(a AccountAnswer) {
+	whole := AccountAnswer{
+		Unsolicited: a.Unsolicited, IgnoreErasureLimit: a.IgnoreErasureLimit, AnswerEdits: a.AnswerEdits,
+		Body: a.Body, Status: a.Status, Header: a.Header, Manner: a.Manner,
+	}
+	if reflect.ValueOf(r.whole).IsZero() {
+		r.whole = whole
+	}
+}
+
+// serveAccounts answers /query/accounts: every requested key, and when the request has an erasure
+// section the keys erased since (MSC4243, "Proposal" and "Handling GDPR erasure"). Erasure IDs count
+// the erased users; the answer's ID is that of the last one that it lists.
 func (s *Server) serveAccounts(q *Inquiry) Answer {
-	body := gjson.ParseBytes(q.Body)
-	if len(q.Body) > 0 && !body.IsObject() {
+	request := gjson.ParseBytes(q.Body)
+	if len(q.Body) > 0 && (!gjson.ValidBytes(q.Body) || !request.IsObject()) {
 		return badJSON("the request is not an object")
 	}
-	entries := map[string]json.RawMessage{}
-	put := func(text string) error {
-		entry, err := s.accountEntry(text)
-		entries[text] = entry
-		return err
+	stranger, err := s.extra("stranger")
+	if err != nil {
+		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
 	}
-	for _, key := range body.Get("account_keys").Array() {
-		if err := put(key.String()); err != nil {
-			return badJSON("%v", err)
+	r := &accountsReply{server: s, cast: Cast{Stranger: stranger}, body: []byte(`{"account_keys":{`), keys: map[string]bool{}}
+	s.mu.Lock()
+	r.take(s.answer)
+	s.mu.Unlock()
+	for _, key := range request.Get("account_keys").Array() {
+		if err := r.about(key.String()); err != nil {
+			return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
 		}
 	}
-	answer := map[string]any{"account_keys": entries}
-	if erasure := body.Get("erasure"); erasure.IsObject() {
-		last, more, keys := s.erasedSince(int(erasure.Get("id").Int()), int(erasure.Get("limit").Int()))
-		for _, key := range keys {
-			if err := put(key); err != nil {
-				return badJSON("%v", err)
+	body, err := r.finish(request.Get("erasure"))
+	if err != nil {
+		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
+	}
+	a := Answer{Status: http.StatusOK, Body: body, Header: r.whole.Header, Manner: r.whole.Manner}
+	if r.whole.Status != 0 {
+		a.Status = r.whole.Status
+	}
+	return a
+}
+
+// finish adds what nobody asked for, the erased keys and the edits of the whole.
+func (r *accountsReply) finish(erasure gjson.Result) ([]byte, error) {
+	for _, extra := range r.whole.Unsolicited {
+		u := r.server.User(extra.Name)
+		if u == nil {
+			var err error
+			if u, err = r.server.NewUser(extra.Name); err != nil {
+				return nil, err
 			}
 		}
-		answer["erasure"] = map[string]any{"id": last, "has_more": more}
+		key, entry, err := extra.Answer.entry(u, u.Key(), r.cast)
+		if err != nil {
+			return nil, fmt.Errorf("answering for %s: %w", u.name, err)
+		}
+		r.put(key, entry)
 	}
-	return JSON(http.StatusOK, answer)
+	var section []byte
+	if erasure.IsObject() {
+		limit := erasure.Get("limit").Int()
+		if r.whole.IgnoreErasureLimit {
+			limit = maxErasurePage
+		}
+		last, more, keys := r.server.erasedSince(int(erasure.Get("id").Int()), int(limit))
+		for _, key := range keys {
+			if err := r.about(key); err != nil {
+				return nil, err
+			}
+		}
+		section = fmt.Appendf(nil, `,"erasure":{"id":%d,"has_more":%t}`, last, more)
+	}
+	body := append(append(append(r.body, '}'), section...), '}')
+	if r.whole.Body != "" {
+		return []byte(r.whole.Body), nil
+	}
+	return applyEdits(body, r.whole.AnswerEdits, names{
+		"asked-id": strconv.FormatInt(erasure.Get("id").Int(), 10), "domain": string(r.server.name),
+		"stranger": string(r.cast.Stranger.KeyID()), "stranger-key": r.cast.Stranger.Key(),
+	})
 }
 
 // erasedSince lists up to limit keys that were erased after an erasure ID.
@@ -51,34 +176,26 @@ func (s *Server) erasedSince(id, limit int) (last int, more bool, keys []string)
 	defer s.mu.Unlock()
 	id = min(max(id, 0), len(s.erasures))
 	last = min(id+min(max(limit, 0), maxErasurePage), len(s.erasures))
-	for _, u := range slices.Clone(s.erasures[id:last]) {
+	for _, u := range s.erasures[id:last] {
 		keys = append(keys, u.Key())
 	}
 	return last, last < len(s.erasures), keys
 }
 
-// accountEntry is what is said about one key.
-func (s *Server) accountEntry(text string) (json.RawMessage, error) {
+// accountAnswer finds the account of a key's text, nil when there is none, and the answer to give.
+func (s *Server) accountAnswer(text string) (*User, AccountAnswer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	key, err := matrix.ParseAccountKey(text)
 	if err != nil {
-		return json.RawMessage(`{"errcode":"M_UNKNOWN"}`), nil
+		return nil, s.answer
 	}
-	s.mu.Lock()
 	u := s.byKey[key]
-	s.mu.Unlock()
 	if u == nil {
-		return json.RawMessage(`{"errcode":"M_UNKNOWN"}`), nil
+		return nil, s.answer
 	}
-	u.mu.Lock()
-	erased := u.erased
-	u.mu.Unlock()
-	entry := map[string]string{"account_name": u.name, "domain": string(s.name)}
-	if erased {
-		entry = map[string]string{"errcode": "M_ERASED", "domain": string(s.name)}
+	if a := u.ownAnswer(); a != nil {
+		return u, *a
 	}
-	raw, err := json.Marshal(entry)
-	if err != nil {
-		return nil, err
-	}
-	return matrix.SignJSON(raw, u.account.Signer())
+	return u, s.answer
 }

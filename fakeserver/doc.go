@@ -32,7 +32,9 @@
 //
 // A [User] is an account name of this server together with an account key. In rooms of version 12 it
 // acts under its account name and this server's key signs; in rooms with account keys (MSC4243) it
-// acts under its account key, which signs. /query/accounts answers honestly for every user.
+// acts under its account key, which signs. /query/accounts answers honestly for every user unless
+// [User.AnswerWith] or [Server.AnswerAccounts] say otherwise; [AccountAnswers] is the table of what
+// they can say.
 //
 // # Forgeries
 //

@@ -32,6 +32,8 @@ type Proto struct {
 	// authEvents selects the auth events of an event that differs from the one they were selected for;
 	// nil keeps them.
 	authEvents func(eventType string, stateKey *string, sender matrix.UserID, content []byte) []string
+	// received is an event that somebody else has begun and that Author signs as well: an invitation.
+	received json.RawMessage
 }
 
 // Forged is a finished event, honest or not.
@@ -189,10 +191,11 @@ func (b *builder) author() (err error) {
 		}
 		b.ProtoEvent.StateKey = &key
 	}
-	event := map[string]any{
+	event := b.begun()
+	maps.Copy(event, map[string]any{
 		"type": b.Type, "sender": b.ProtoEvent.Sender, "content": json.RawMessage(b.Content), "depth": b.Depth,
 		"origin_server_ts": b.OriginServerTS, "prev_events": nonNil(b.PrevEvents), "auth_events": nonNil(b.AuthEvents),
-	}
+	})
 	if b.ProtoEvent.StateKey != nil {
 		event["state_key"] = *b.ProtoEvent.StateKey
 	}
@@ -211,6 +214,20 @@ func (b *builder) author() (err error) {
 		return err
 	}
 	return b.selectAuthEvents()
+}
+
+// begun is what an event holds before its author writes anything: nothing, or what the one who began
+// it wrote.
+func (b *builder) begun() map[string]any {
+	event := map[string]any{}
+	gjson.ParseBytes(b.received).ForEach(func(key, value gjson.Result) bool {
+		event[key.String()] = json.RawMessage(value.Raw)
+		return true
+	})
+	for _, name := range []string{"hashes", "signatures", "unsigned"} {
+		delete(event, name)
+	}
+	return event
 }
 
 // become changes the sender, and in an event about the sender the state key too.
@@ -362,7 +379,7 @@ func (b *builder) sign(redacted []byte, eventID string) ([]filed, error) {
 		return nil, err
 	}
 	signer := b.Author.Signer(b.Version)
-	if b.Version.HasAccountKeys() {
+	if b.Version.HasAccountKeys() && b.received == nil {
 		signer.Entity = b.ProtoEvent.Sender.Localpart()
 	}
 	if b.SignWithServerKeyOnly {

@@ -103,17 +103,72 @@ func (s *Server) serveInvite(q *Inquiry) Answer {
 	return Answer{Status: http.StatusOK, Body: append(append([]byte(`{"event":`), signed...), '}')}
 }
 
+// ForgeInvites commits a forgery in every invitation and ban that this server returns from now on,
+// until it is called with the zero Forgery. What a forgery says about the sender's signature is about
+// that of the target, which is the one that this server makes. Of the cast the stranger and the
+// inviter, as the victim, are chosen when they are missing.
+func (s *Server) ForgeInvites(f Forgery, c Cast) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inviteForgery, s.inviteCast = f, c
+}
+
 // cosign signs an invitation or ban for its target.
 func (s *Server) cosign(v matrix.RoomVersion, u *User, event json.RawMessage) (json.RawMessage, error) {
 	substituted, err := substituteKey(v, u, event)
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	forgery, cast := s.inviteForgery, s.inviteCast
+	s.mu.Unlock()
+	if !forgery.honest() {
+		return s.forgeInvite(v, u, substituted, forgery, cast)
+	}
 	e, err := matrix.ParseEvent(v, substituted)
 	if err != nil {
 		return nil, err
 	}
 	return e.WithSignature(u.Signer(v)).JSON(), nil
+}
+
+func (s *Server) forgeInvite(v matrix.RoomVersion, u *User, event json.RawMessage, f Forgery, c Cast) (json.RawMessage, error) {
+	if c.Stranger == nil {
+		var err error
+		if c.Stranger, err = s.extra("stranger"); err != nil {
+			return nil, err
+		}
+	}
+	if c.Victim == "" {
+		c.Victim = gjson.GetBytes(event, "sender").String()
+	}
+	p := Proto{ProtoEvent: protoOf(event), Version: v, Author: u, Cast: c, received: event}
+	gjson.GetBytes(event, "signatures").ForEach(func(entity, keys gjson.Result) bool {
+		keys.ForEach(func(keyID, value gjson.Result) bool {
+			f.ExtraSignatures = append(slices.Clip(f.ExtraSignatures), Signature{entity.String(), keyID.String(), value.Raw})
+			return true
+		})
+		return true
+	})
+	forged, err := Forge(p, f)
+	return forged.PDU, err
+}
+
+// protoOf is an event before it was hashed and signed.
+func protoOf(event json.RawMessage) matrix.ProtoEvent {
+	e := gjson.ParseBytes(event)
+	p := matrix.ProtoEvent{
+		Type: e.Get("type").String(), Sender: matrix.UserID(e.Get("sender").String()), RoomID: e.Get("room_id").String(),
+		Content: []byte(e.Get("content").Raw), PrevEvents: textList(e.Get("prev_events")), AuthEvents: textList(e.Get("auth_events")),
+		Depth: e.Get("depth").Int(), OriginServerTS: e.Get("origin_server_ts").Int(),
+	}
+	if key := e.Get("state_key"); key.Exists() {
+		p.StateKey = matrix.StateKey(key.String())
+	}
+	if unsigned := e.Get("unsigned"); unsigned.IsObject() {
+		p.Unsigned = []byte(unsigned.Raw)
+	}
+	return p
 }
 
 // substituteKey replaces the account name user ID in the state key. What was signed before is not

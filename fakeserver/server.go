@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"countersign/matrix"
@@ -90,16 +91,20 @@ type Server struct {
 	workers  sync.WaitGroup
 	txnCount counter
 	inbox    inbox
+	identity atomic.Pointer[tls.Certificate]
 
-	mu        sync.Mutex
-	users     map[string]*User // by account name
-	byKey     map[matrix.AccountKey]*User
-	rooms     map[string]*Room
-	aliases   map[string]string
-	overrides map[Operation]Override
-	erasures  []*User
-	keyDoc    func(matrix.ServerKeys) matrix.ServerKeys
-	invites   []Invite
+	mu            sync.Mutex
+	users         map[string]*User // by account name
+	byKey         map[matrix.AccountKey]*User
+	rooms         map[string]*Room
+	aliases       map[string]string
+	overrides     map[Operation]Override
+	answer        AccountAnswer
+	erasures      []*User
+	keyDoc        func(matrix.ServerKeys) matrix.ServerKeys
+	invites       []Invite
+	inviteForgery Forgery
+	inviteCast    Cast
 }
 
 // ErrClosed is the cause of everything that ends because the server was closed.
@@ -161,6 +166,7 @@ func Start(c Config) (*Server, error) {
 		aliases:   map[string]string{},
 		overrides: map[Operation]Override{},
 	}
+	s.identity.Store(&certificate)
 	s.inbox.init()
 	s.routes = s.table()
 	s.http = &http.Server{
@@ -172,9 +178,9 @@ func Start(c Config) (*Server, error) {
 	}
 	// HTTP/1.1 only: an answer that breaks off in the middle needs the connection itself.
 	secure := tls.NewListener(listener, &tls.Config{
-		Certificates: []tls.Certificate{certificate},
-		NextProtos:   []string{"http/1.1"},
-		MinVersion:   tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.identity.Load(), nil },
+		NextProtos:     []string{"http/1.1"},
+		MinVersion:     tls.VersionTLS12,
 	})
 	go func() {
 		defer close(s.serving)
@@ -228,6 +234,10 @@ func (s *Server) Name() matrix.ServerName { return s.name }
 
 // Signer is the server's signing key: it signs requests, and in rooms of version 12 events.
 func (s *Server) Signer() matrix.Signer { return s.signer }
+
+// UseCertificate presents another certificate on new connections: one for another name, or of an
+// authority that nobody trusts.
+func (s *Server) UseCertificate(c tls.Certificate) { s.identity.Store(&c) }
 
 // Transcript is the record of everything that the server was asked and asked for.
 func (s *Server) Transcript() *Transcript { return s.record }

@@ -17,6 +17,7 @@ type User struct {
 	account matrix.Account
 
 	mu     sync.Mutex
+	answer *AccountAnswer // nil: as the server answers
 	erased bool
 }
 
@@ -166,6 +167,27 @@ func (u *User) Signer(v matrix.RoomVersion) matrix.Signer {
 		return u.account.Signer()
 	}
 	return u.server.signer
+}
+
+// AnswerWith answers /query/accounts for this user's key as told from now on, in place of what
+// [Server.AnswerAccounts] says. What concerns the answer as a whole (its status, its manner) happens
+// to every query that asks for the key, unless the server's answer says something about it.
+func (u *User) AnswerWith(a AccountAnswer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answer = &a
+}
+
+func (u *User) ownAnswer() *AccountAnswer {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.answer
+}
+
+func (u *User) isErased() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.erased
 }
 
 // Erase erases the user: from now on /query/accounts says M_ERASED, signed by the account key, and
