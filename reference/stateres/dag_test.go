@@ -87,7 +87,7 @@ func (d *dag) state(s StateMap) rules.StateMap {
 
 // build makes the event of a step, and says whether its auth events allow it and whether the state
 // before it does.
-func (d *dag) build(s step) (e *matrix.Event, byAuth, byState error, before StateMap) {
+func (d *dag) build(s step) (e *matrix.Event, before StateMap, byAuth, byState error) {
 	before = d.before(s.prev)
 	authFrom := before
 	if s.authFrom != nil {
@@ -108,7 +108,7 @@ func (d *dag) build(s step) (e *matrix.Event, byAuth, byState error, before Stat
 	e = roomtest.Build(d.t, d.room.Version(), d.create(), roomtest.Event{
 		Sender: s.sender, Type: s.eventType, StateKey: &s.stateKey, Content: s.content, Prev: s.prev, Auth: auth, TS: s.ts,
 	})
-	return e, d.room.AuthoriseByAuthEvents(e, withVerdicts), d.room.Authorise(e, d.state(before)), before
+	return e, before, d.room.AuthoriseByAuthEvents(e, withVerdicts), d.room.Authorise(e, d.state(before))
 }
 
 // send adds an allowed state event behind prev.
@@ -119,7 +119,7 @@ func (d *dag) send(sender, eventType, stateKey, content string, prev ...*matrix.
 
 func (d *dag) sendStep(s step) *matrix.Event {
 	d.t.Helper()
-	e, byAuth, byState, before := d.build(s)
+	e, before, byAuth, byState := d.build(s)
 	require.NoError(d.t, byAuth)
 	require.NoError(d.t, byState)
 	d.store(e, before)

@@ -67,7 +67,7 @@ func randomDAG(t *rapid.T, tb testing.TB) *dag {
 		if rapid.IntRange(0, 3).Draw(t, "odd auth events") == 0 {
 			s.authFrom = d.after[drawEvents(t, d, 1)[0].ID()]
 		}
-		e, byAuth, byState, before := d.build(s)
+		e, before, byAuth, byState := d.build(s)
 		if byAuth != nil || d.events[e.ID()] != nil {
 			continue
 		}

@@ -65,7 +65,7 @@ func TestJoinRulesRace(t *testing.T) {
 // Equal admins cannot ban each other, so it takes two forks on which one of them has become mightier.
 func TestAdminsBanEachOther(t *testing.T) {
 	d, base := begin(t, `{"users":{"@bob:two":100,"@dave:two":100}}`, alice, bob, dave)
-	_, _, byState, _ := d.build(step{sender: bob, eventType: "m.room.member", stateKey: dave, content: `{"membership":"ban"}`, prev: []*matrix.Event{base}})
+	_, _, _, byState := d.build(step{sender: bob, eventType: "m.room.member", stateKey: dave, content: `{"membership":"ban"}`, prev: []*matrix.Event{base}})
 	require.ErrorContains(t, byState, "rule 5.6.3")
 
 	bobUp := d.power(carol, `{"users":{"@bob:two":101,"@dave:two":100}}`, base)

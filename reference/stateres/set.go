@@ -68,12 +68,3 @@ func (s *set) all(yield func(number) bool) {
 		}
 	}
 }
-
-// list is all as a slice.
-func (s *set) list() []number {
-	out := make([]number, 0, s.count())
-	for n := range s.all {
-		out = append(out, n)
-	}
-	return out
-}
