@@ -122,8 +122,10 @@ func TestLint(t *testing.T) {
 import ("testing"; "countersign/helpers/conform")
 func TestA(t *testing.T) { conform.Covers(t, "MSC4243-SIG-01") }
 func TestB(t *testing.T) { conform.Covers(t, "MSC4243-SIG-3") }
-func TestC(t *testing.T) {}
-func TestD(t *testing.T) { conform.Covers(t, d()) }`))
+func TestC(t *testing.T) { help(t) }
+func TestD(t *testing.T) { conform.Covers(t, d()) }
+func TestTableIsWhole(t *testing.T) { if len(table) == 0 { t.Error("it is empty") } }
+func help(t *testing.T) { conform.Server(t, "hs1") }`))
 	require.NoError(t, err)
 	assert.Equal(t, []string{
 		"tests/msc4243/signing_test.go:4: \"MSC4243-SIG-3\" is not a requirement; `countersign list` prints them all",

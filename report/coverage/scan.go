@@ -30,6 +30,10 @@ type Test struct {
 	Position string
 	// CallsCovers says that the function, or what it refers to, calls conform.Covers.
 	CallsCovers bool
+	// Judges says that the function, or what it refers to, uses the helpers or blueprints by which
+	// a test reaches a homeserver. One that does not can only check the tests themselves, such as
+	// that a table is complete.
+	Judges bool
 	// Covers are the IDs that it covers, sorted.
 	Covers []string
 }
@@ -118,25 +122,26 @@ type declaration struct {
 	position    token.Position
 	isTest      bool
 	callsCovers bool
+	judges      bool
 	ids         []string
 	refersTo    []string
 }
 
 func (s *source) add(file *ast.File, found *Tests) {
-	conform := importName(file, "helpers/conform")
+	conform, tools := imports(file)
 	for _, d := range file.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			s.declare(d.Name, d, conform, found).isTest = isTest(d)
+			s.declare(d.Name, d, conform, tools, found).isTest = isTest(d)
 		case *ast.GenDecl:
 			for _, spec := range d.Specs {
 				switch spec := spec.(type) {
 				case *ast.ValueSpec:
 					for _, name := range spec.Names {
-						s.declare(name, spec, conform, found)
+						s.declare(name, spec, conform, tools, found)
 					}
 				case *ast.TypeSpec:
-					s.declare(spec.Name, spec, conform, found)
+					s.declare(spec.Name, spec, conform, tools, found)
 				}
 			}
 		}
@@ -145,7 +150,7 @@ func (s *source) add(file *ast.File, found *Tests) {
 
 // declare reads one declaration: the IDs in it, the names that it refers to, and whether it calls
 // conform.Covers. An ID that is handed to another word of conform is mentioned, not covered.
-func (s *source) declare(name *ast.Ident, node ast.Node, conform string, found *Tests) *declaration {
+func (s *source) declare(name *ast.Ident, node ast.Node, conform string, tools []string, found *Tests) *declaration {
 	d := &declaration{position: s.files.Position(name.Pos())}
 	s.declarations[name.Name] = append(s.declarations[name.Name], d)
 	mentionedOnly := map[ast.Node]bool{}
@@ -161,6 +166,7 @@ func (s *source) declare(name *ast.Ident, node ast.Node, conform string, found *
 			}
 		case *ast.Ident:
 			d.refersTo = append(d.refersTo, n.Name)
+			d.judges = d.judges || slices.Contains(tools, n.Name)
 		case *ast.BasicLit:
 			if id, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && idPattern.MatchString(id) {
 				found.Mentions = append(found.Mentions, Mention{ID: id, Position: at(s.files.Position(n.Pos()))})
@@ -192,6 +198,7 @@ func (s *source) tests(suite string) []Test {
 			seen[name] = true
 			for _, d := range s.declarations[name] {
 				test.CallsCovers = test.CallsCovers || d.callsCovers
+				test.Judges = test.Judges || d.judges
 				test.Covers = append(test.Covers, d.ids...)
 				for _, other := range d.refersTo {
 					follow(other)
@@ -221,19 +228,24 @@ func wordOf(function ast.Expr, conform string) string {
 	return ""
 }
 
-// importName is the name under which a file imports the package whose path ends so, or "".
-func importName(file *ast.File, suffix string) string {
+// imports returns the names under which a file imports helpers/conform ("" when it does not), and
+// all the packages by which a test reaches a homeserver.
+func imports(file *ast.File) (conform string, tools []string) {
 	for _, spec := range file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
-		if err != nil || !strings.HasSuffix(imported, "/"+suffix) {
+		if err != nil || !strings.Contains(imported, "/helpers/") && !strings.HasSuffix(imported, "/blueprints") {
 			continue
 		}
+		name := path.Base(imported)
 		if spec.Name != nil {
-			return spec.Name.Name
+			name = spec.Name.Name
 		}
-		return path.Base(imported)
+		tools = append(tools, name)
+		if strings.HasSuffix(imported, "/helpers/conform") {
+			conform = name
+		}
 	}
-	return ""
+	return conform, tools
 }
 
 // isTest reports whether a function is run by `go test`: TestXxx(t *testing.T), but not TestMain.
