@@ -171,6 +171,9 @@ func (w *walk) text(text, room string) {
 		if _, err := user.AccountKey(); err != nil || w.k.names[user] || strings.Contains(w.said, string(user)) {
 			continue
 		}
+		if user.Domain() == "invalid" {
+			continue // the domain that the proposal suggests for users of whom nobody knows the server
+		}
 		if version, ok := w.k.versions[room]; ok && !version.HasAccountKeys() {
 			w.depart("MSC4243-RV-02", "account name user IDs in rooms without account keys", "%s", user)
 			continue

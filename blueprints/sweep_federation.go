@@ -70,12 +70,12 @@ func (c *pduCheck) accountKeys(version matrix.RoomVersion) {
 	// The request of an invite or a ban names its target by the account name, because the key is
 	// not known yet, and is signed when the target's server has replaced it.
 	request := c.unfinished()
-	for field, id := range c.identified() {
+	for field, id := range Identified(c.p.Raw) {
 		if request && field == "state_key" {
 			continue
 		}
-		if _, err := matrix.UserID(id).AccountKey(); err != nil {
-			c.depart("MSC4243-ID-03", "users are identified by account keys in "+field, id)
+		if _, err := id.AccountKey(); err != nil {
+			c.depart("MSC4243-ID-03", "users are identified by account keys in "+field, string(id))
 		}
 	}
 	if request {
@@ -101,10 +101,9 @@ func (c *pduCheck) accountKeys(version matrix.RoomVersion) {
 
 func (c *pduCheck) serverKeys() {
 	const expected = "account name user IDs and signatures by servers in rooms without account keys"
-	for field, id := range c.identified() {
-		user := matrix.UserID(id)
-		if _, err := user.AccountKey(); err == nil && !c.k.names[user] {
-			c.depart("MSC4243-RV-02", expected, field+" "+id)
+	for field, id := range Identified(c.p.Raw) {
+		if _, err := id.AccountKey(); err == nil && !c.k.names[id] {
+			c.depart("MSC4243-RV-02", expected, field+" "+string(id))
 		}
 	}
 	signed := c.unfinished() // an invite's request is signed as its version asks, and not judged here
@@ -126,21 +125,24 @@ func (c *pduCheck) unfinished() bool {
 	return c.p.Event == nil && (c.p.Via == fakeserver.OpInvite || c.p.Via == fakeserver.OpBan)
 }
 
-// identified yields the fields by which the rules of a room identify users, and the user IDs in them.
-func (c *pduCheck) identified() iter.Seq2[string, string] {
-	return func(yield func(field, id string) bool) {
-		if !yield("sender", string(c.sender)) {
+// Identified yields the user IDs by which the rules of a room identify users in an event, each with
+// the name of the property that it was found in: the sender, a state key that is a user ID, and those
+// in the content of power levels, create and membership events. The event need not be a valid one.
+func Identified(pdu []byte) iter.Seq2[string, matrix.UserID] {
+	event := gjson.ParseBytes(pdu)
+	eventType := event.Get("type").Str
+	return func(yield func(string, matrix.UserID) bool) {
+		if !yield("sender", matrix.UserID(event.Get("sender").Str)) {
 			return
 		}
-		eventType := c.p.Type()
-		if key := c.p.Get("state_key"); strings.HasPrefix(key.Str, "@") {
-			_, err := matrix.ParseUserID(key.Str)
-			if (err == nil || eventType == "m.room.member") && !yield("state_key", key.Str) {
+		if key := event.Get("state_key").Str; strings.HasPrefix(key, "@") {
+			_, err := matrix.ParseUserID(key)
+			if (err == nil || eventType == "m.room.member") && !yield("state_key", matrix.UserID(key)) {
 				return
 			}
 		}
-		for _, id := range identities(eventType, c.p.Get("content")) {
-			if !yield("content", id) {
+		for _, id := range identities(eventType, event.Get("content")) {
+			if !yield("content", matrix.UserID(id)) {
 				return
 			}
 		}

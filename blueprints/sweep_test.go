@@ -94,6 +94,8 @@ func TestSweepResponse(t *testing.T) {
 
 		{"the text of a message", "sync", timeline(keyRoom, clientEvent(`"content":{"body":`+aliceID+`}`)), ""},
 		{"what the client asked for", "profile/" + strings.Trim(aliceID, `"`), `{"user_id":` + aliceID + `}`, ""},
+		{"a user of no domain", "sync", timeline(keyRoom, clientEvent(`"state_key":"@`+aliceKey+`:invalid"`)), ""},
+		{"a user of a domain that does not exist", "sync", timeline(keyRoom, clientEvent(`"state_key":"@`+aliceKey+`:x.invalid"`)), "VIS-04"},
 		{"a long account name", "sync", timeline(keyRoom, clientEvent(`"state_key":"@`+strings.Repeat("_", 43)+`:hs"`)), ""},
 
 		{"no sender_account", "rooms/!keys/event/x", clientEvent(`"unsigned":{}`), "CS-03"},
