@@ -80,7 +80,9 @@ func NewQueue(db *store.DB, client *Client, logger *slog.Logger) *Queue {
 
 // Start delivers what an earlier run has left, and from then on what comes. events reads queued events.
 func (q *Queue) Start(events EventReader) error {
+	q.mutex.Lock()
 	q.events = events
+	q.mutex.Unlock()
 	var servers []matrix.ServerName
 	err := q.db.View(func(tx *store.Tx) error {
 		tx.Table(tableOutbox).Scan(nil, nil, func(key, _ []byte) bool {
