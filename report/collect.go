@@ -20,6 +20,8 @@ type Collector struct {
 	// OnTest is called when a test of the top level, with all its subtests, has been judged. The
 	// slice holds the judged tests in the order in which they began, and may be empty. May be nil.
 	OnTest func(suite, name string, judged []Test)
+	// Covered tells which requirements have tests, whether or not the run chooses them. May be nil.
+	Covered func(id string) bool
 
 	catalogue *requirements.Catalogue
 	packages  map[string]*packageState
@@ -100,6 +102,7 @@ func (c *Collector) Finish(run *Run) {
 		run.Servers = append(run.Servers, c.facts[alias])
 	}
 	run.Requirements = rollup(c.catalogue, run.Tests)
+	run.NotJudged = notJudged(c.catalogue, run.Requirements, c.Covered)
 	run.Summary = summarize(run)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 )
 
 // FileName is the name of the report within its folder.
@@ -119,6 +120,9 @@ func (r *Run) check() error {
 		requirement := &r.Requirements[i]
 		if len(requirement.Tests) == 0 {
 			return fmt.Errorf("%s has a verdict, but no test judged it", requirement.ID)
+		}
+		if slices.ContainsFunc(r.NotJudged, func(n NotJudged) bool { return n.ID == requirement.ID }) {
+			return fmt.Errorf("%s is both judged and not judged", requirement.ID)
 		}
 		for _, test := range requirement.Tests {
 			if _, ok := said[test.Test+" "+requirement.ID]; !ok {

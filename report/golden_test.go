@@ -194,6 +194,7 @@ func TestRead_Refuses(t *testing.T) {
 		"another version":         {`"schema_version": 1`, `"schema_version": 2`, "has schema version 2; this program reads version 1"},
 		"an unknown verdict":      {`"verdict": "PASS"`, `"verdict": "GOOD"`, `unknown verdict "GOOD"`},
 		"a wrong count":           {`"pass": 2`, `"pass": 3`, "is not coherent: summary"},
+		"judged and not judged":   {`"id": "RV12-MSG-01"`, `"id": "RV12-CREATE-01"`, "RV12-CREATE-01 is both judged and not judged"},
 		"a test that is not here": {`"test": "roomv12/TestCreate"`, `"test": "roomv12/TestOther"`, "names the test roomv12/TestOther"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -297,6 +297,28 @@ func rollup(catalogue *requirements.Catalogue, tests []Test) []Requirement {
 	return judged
 }
 
+// notJudged lists the requirements without a verdict, in the catalogue's order. Covered tells which
+// requirements have tests; nil means that none is known to have any.
+func notJudged(catalogue *requirements.Catalogue, judged []Requirement, covered func(id string) bool) []NotJudged {
+	has := map[string]bool{}
+	for i := range judged {
+		has[judged[i].ID] = true
+	}
+	rest := []NotJudged{}
+	for _, r := range catalogue.Requirements() {
+		switch {
+		case has[r.ID]:
+		case covered != nil && covered(r.ID):
+			rest = append(rest, NotJudged{ID: r.ID, Reason: NotRun})
+		case r.Testable == requirements.No:
+			rest = append(rest, NotJudged{ID: r.ID, Reason: Untestable})
+		default:
+			rest = append(rest, NotJudged{ID: r.ID, Reason: Untested})
+		}
+	}
+	return rest
+}
+
 func summarize(run *Run) Summary {
 	var s Summary
 	for i := range run.Requirements {

@@ -41,9 +41,30 @@ type Run struct {
 	Errors []string `json:"errors"`
 	// Requirements are the requirements that the run judged, in the catalogue's order.
 	Requirements []Requirement `json:"requirements"`
+	// NotJudged are the catalogue's other requirements, so that nobody takes a report for more than
+	// it is.
+	NotJudged []NotJudged `json:"not_judged"`
 	// Tests are the tests that ran, in the order of suite and name.
 	Tests []Test `json:"tests"`
 }
+
+// NotJudged is a requirement that the run says nothing about.
+type NotJudged struct {
+	ID     string `json:"id"`
+	Reason Reason `json:"reason"`
+}
+
+// Reason is why a requirement was not judged.
+type Reason string
+
+const (
+	// Untested requirements have no test yet.
+	Untested Reason = "untested"
+	// Untestable requirements have no black-box observable.
+	Untestable Reason = "untestable"
+	// NotRun requirements have tests, which the run did not choose or did not get to.
+	NotRun Reason = "not run"
+)
 
 // Suite identifies the suite.
 type Suite struct {

@@ -96,6 +96,7 @@ func collect(t *testing.T, text string) *Run {
 	catalogue, err := requirements.Load(os.DirFS("testdata/catalogue"))
 	require.NoError(t, err)
 	collector := NewCollector(catalogue)
+	collector.Covered = func(id string) bool { return strings.HasPrefix(id, "RV12-") }
 	require.NoError(t, collector.Read(strings.NewReader(script(t, text))))
 	run := &Run{
 		Suite:   Suite{Name: "countersign", Version: "v1.2.3", Commit: "0123456789abcdef0123456789abcdef01234567"},

@@ -40,6 +40,7 @@ func (p *Printer) Print(run *Run, path string) {
 	p.remarks(run, verdict.Info, "Recorded")
 	p.remarks(run, verdict.Warn, "Warnings")
 	p.problems(run)
+	p.notJudged(run)
 	p.closing(run, path)
 }
 
@@ -227,6 +228,32 @@ func excerpt(text string) []string {
 		return lines
 	}
 	return append([]string{fmt.Sprintf("[%d lines before]", len(lines)-limit)}, lines[len(lines)-limit:]...)
+}
+
+// notJudged says how much of the catalogue the run says nothing about.
+func (p *Printer) notJudged(run *Run) {
+	if len(run.NotJudged) == 0 {
+		return
+	}
+	var parts []string
+	for _, reason := range [...]struct {
+		reason Reason
+		says   string
+	}{
+		{Untested, "%d have no test yet"}, {NotRun, "the tests of %d did not run"}, {Untestable, "%d cannot be tested from outside"},
+	} {
+		count := 0
+		for _, n := range run.NotJudged {
+			if n.Reason == reason.reason {
+				count++
+			}
+		}
+		if count > 0 {
+			parts = append(parts, fmt.Sprintf(reason.says, count))
+		}
+	}
+	p.line("")
+	p.item("", fmt.Sprintf("Of the catalogue's other %s, %s.", plural(len(run.NotJudged), "requirement"), strings.Join(parts, ", ")))
 }
 
 // closing is one line with the counts, and where the whole report is.

@@ -39,11 +39,12 @@ func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan,
 		Machine: report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 		Started: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	fmt.Fprintf(a.out, "Judging %s with %d tests from %s.\n", p.target, len(p.tests), strings.Join(p.suites, ", "))
+	fmt.Fprintf(a.out, "Running %d tests of %s against %s.\n", len(p.tests), strings.Join(p.suites, " and "), p.target)
 
 	progress := a.progress(all, len(p.tests), verbose)
 	collector := report.NewCollector(all)
 	collector.OnTest = progress.Test
+	collector.Covered = func(id string) bool { return len(p.all.Covering(id)) > 0 }
 	limited, cancel := context.WithTimeoutCause(ctx, p.runLimit, errTooLong)
 	defer cancel()
 	complaints, err := a.goTest(limited, goCommand, p, collector.Read)

@@ -26,7 +26,8 @@ type plan struct {
 	suites []string
 	// pattern is for `go test -run`; empty for all tests.
 	pattern string
-	// tests are the test functions that the pattern chooses.
+	// all are the tests of the checkout, and tests those that the pattern chooses.
+	all   *coverage.Tests
 	tests []coverage.Test
 	// environ is the environment of the tests.
 	environ []string
@@ -129,6 +130,7 @@ func (p *plan) chooseTests(all *requirements.Catalogue, flags *runFlags) error {
 	if err != nil {
 		return err
 	}
+	p.all = found
 	top, err := topLevel(flags.run)
 	if err != nil {
 		return exitf(report.ExitUsage, "--run %q is not a regular expression: %v", flags.run, err)
