@@ -9,7 +9,6 @@ package blueprints
 
 import (
 	"crypto/rand"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -43,19 +42,9 @@ func NewSceneOn(t testing.TB, deployment deploy.Deployment) *Scene {
 	s := &Scene{deployment: deployment}
 	t.Cleanup(func() {
 		s.sweep(t)
-		conform.WriteTranscript(t, s.transcript())
+		s.record(t)
 	})
 	return s
-}
-
-// transcript is everything that was on the wire, the clients' part first.
-func (s *Scene) transcript() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "client-server API\n\n%s", &s.clients)
-	for _, peer := range s.peers {
-		fmt.Fprintf(&text, "\n%s", peer.Transcript())
-	}
-	return text.String()
 }
 
 // Server is a homeserver of the deployment by its alias, hs1 or another.

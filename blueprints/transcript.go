@@ -1,0 +1,64 @@
+package blueprints
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign/helpers/conform"
+)
+
+// shownTranscript bounds what a failed test prints of its transcript when there is no folder to
+// keep all of it in: the end, since that is where things went wrong.
+const shownTranscript = 12 << 10
+
+// record hands what was on the wire to the report. Where nobody collects it, a failed test prints
+// the end of it.
+func (s *Scene) record(t testing.TB) {
+	t.Helper()
+	if os.Getenv(conform.ArtifactsVariable) != "" {
+		conform.WriteTranscript(t, s.transcript())
+		return
+	}
+	if !t.Failed() {
+		return
+	}
+	text := s.transcript()
+	if cut := len(text) - shownTranscript; cut > 0 {
+		if line := strings.IndexByte(text[cut:], '\n'); line >= 0 {
+			cut += line + 1
+		}
+		text = fmt.Sprintf("(%d bytes before this; set %s to a folder to keep all)\n%s", cut, conform.ArtifactsVariable, text[cut:])
+	}
+	t.Logf("what was on the wire:\n%s", text)
+}
+
+// transcript is everything that was on the wire in the test, in the order in which it began: the
+// clients' exchanges and those of the fake servers, each under the name of who tells it.
+func (s *Scene) transcript() string {
+	type entry struct {
+		at   time.Time
+		text string
+	}
+	var entries []entry
+	for _, response := range s.clients.Exchanges() {
+		entries = append(entries, entry{response.Started, "client " + response.String() + "\n"})
+	}
+	for _, peer := range s.peers {
+		record := peer.Transcript()
+		exchanges, paragraphs := record.Exchanges(nil), strings.Split(record.String(), "\n\n#")[1:]
+		// The fake server is closed by now, so that its record does not grow meanwhile.
+		for i := range min(len(exchanges), len(paragraphs)) {
+			entries = append(entries, entry{exchanges[i].Started, fmt.Sprintf("fake server %s #%s\n", peer.Name(), strings.TrimSpace(paragraphs[i]))})
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	var text strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&text, "+%.3fs %s\n", e.at.Sub(entries[0].at).Seconds(), e.text)
+	}
+	return text.String()
+}
