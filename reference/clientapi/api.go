@@ -85,7 +85,8 @@ func (a *API) routes() []route {
 	var all []route
 	for _, chapter := range [][]route{
 		a.serverRoutes(), a.accountRoutes(), a.deviceRoutes(), a.profileRoutes(), a.dataRoutes(), a.pushRoutes(),
-		a.keyRoutes(),
+		a.keyRoutes(), a.creationRoutes(), a.membershipRoutes(), a.sendRoutes(), a.stateRoutes(), a.historyRoutes(),
+		a.relationRoutes(), a.ephemeralRoutes(), a.directoryRoutes(), a.hierarchyRoutes(), a.searchRoutes(), a.syncRoutes(),
 	} {
 		all = append(all, chapter...)
 	}

@@ -59,8 +59,8 @@ func (s *ruleset) kind(name string) *[]pushRule {
 // pushRoutes are about push rules. Nothing is pushed: the rules decide what counts as unread.
 func (a *API) pushRoutes() []route {
 	return []route{
-		authed(http.MethodGet, "/v3/pushrules/", a.getPushRules),
-		authed(http.MethodGet, "/v3/pushrules/global/", a.getGlobalPushRules),
+		authed(http.MethodGet, "/v3/pushrules/{$}", a.getPushRules),
+		authed(http.MethodGet, "/v3/pushrules/global/{$}", a.getGlobalPushRules),
 		authed(http.MethodGet, "/v3/pushrules/global/{kind}/{ruleID}", a.getPushRule),
 		authed(http.MethodPut, "/v3/pushrules/global/{kind}/{ruleID}", a.putPushRule),
 		authed(http.MethodDelete, "/v3/pushrules/global/{kind}/{ruleID}", a.deletePushRule),
