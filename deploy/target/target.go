@@ -14,6 +14,7 @@ import (
 	"countersign/deploy"
 	"countersign/deploy/attach"
 	"countersign/deploy/docker"
+	"countersign/deploy/embedded"
 	"countersign/deploy/process"
 )
 
@@ -192,7 +193,7 @@ func (p *plan) openHost(ctx context.Context, config deploy.Config, guard *guard)
 		if p.targets[alias].Kind == deploy.KindExec {
 			return process.Start(ctx, process.Options{Alias: alias, Command: p.commands[alias], CA: ca, Config: config})
 		}
-		return startEmbedded(ctx, alias, ca, config)
+		return embedded.Start(ctx, embedded.Options{Alias: alias, CA: ca, Config: config})
 	})
 	if err != nil {
 		return nil, join(err, dog.dismiss())

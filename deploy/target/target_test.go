@@ -75,6 +75,22 @@ func TestExecServersFederate(t *testing.T) {
 	require.NoError(t, d.Close(t.Context()))
 }
 
+func TestEmbeddedServersAreTheDefaultAndMixWithCommands(t *testing.T) {
+	tempDir(t)
+	d, err := Open(t.Context(), load(t, "COUNTERSIGN_TARGET=", "COMPLEMENT_BASE_IMAGE=", "COUNTERSIGN_TARGET_HS2="+execTarget(t, fakehs.Healthy)), "hs1", "hs2")
+	require.NoError(t, err)
+	for _, s := range d.Servers() {
+		require.Contains(t, get(t, s.ClientURL()+"/_matrix/client/versions"), "versions", s.Alias())
+	}
+	resp, err := (&http.Client{Transport: d.Transport()}).Get("https://" + d.Server("hs1").Name() + "/_matrix/key/v2/server")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.ErrorIs(t, d.Server("hs1").Pause(t.Context()), deploy.ErrUnsupported)
+	require.NoError(t, d.Server("hs2").Pause(t.Context()))
+	require.NoError(t, d.Close(t.Context()))
+}
+
 func TestImagesFederate(t *testing.T) {
 	one, two := fakeimage.Make(t, fakehs.Healthy), fakeimage.Make(t, fakehs.Crashes)
 	tempDir(t)
@@ -85,6 +101,16 @@ func TestImagesFederate(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, logs, "fake homeserver hs2: crashes")
 	require.NoError(t, d.Close(t.Context()))
+}
+
+// BenchmarkOpen is how long two fresh embedded homeservers take until both answer.
+func BenchmarkOpen(b *testing.B) {
+	b.Setenv("TMPDIR", b.TempDir())
+	for b.Loop() {
+		d, err := Open(b.Context(), deploy.Config{}, "hs1", "hs2")
+		require.NoError(b, err)
+		require.NoError(b, d.Close(b.Context()))
+	}
 }
 
 func TestWhatCannotWorkIsOneLine(t *testing.T) {
