@@ -5,6 +5,7 @@
 //	countersign list           the requirements, and which tests cover them
 //	countersign explain ID     everything about one requirement
 //	countersign lint           check that requirements and tests agree
+//	countersign serve          run the reference homeserver
 //	countersign help exit-codes
 package main
 
@@ -85,6 +86,8 @@ func (a *app) commands() []*cobra.Command {
 		a.listCommand(),
 		a.explainCommand(),
 		a.lintCommand(),
+		a.serveCommand(),
+		a.healthcheckCommand(),
 		exitCodesTopic(),
 	}
 }
