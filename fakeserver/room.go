@@ -25,6 +25,8 @@ type Room struct {
 	events      map[string]*matrix.Event   // every event that is known, by ID
 	served      map[string]json.RawMessage // what is served for an ID in place of the event
 	timeline    []string                   // the events that came one after the other since this server is in the room
+	present     map[string]bool            // the same, to be looked up
+	followed    map[string]bool            // the events that one of the timeline has as a parent
 	base        stateMap                   // the state before the first of them, as the peer told it
 	state       stateMap
 	extremities []string
@@ -77,6 +79,7 @@ func newRoom(s *Server, id string, v matrix.RoomVersion) *Room {
 	return &Room{
 		server: s, id: id, version: v,
 		events: map[string]*matrix.Event{}, served: map[string]json.RawMessage{},
+		present: map[string]bool{}, followed: map[string]bool{},
 		base: stateMap{}, state: stateMap{}, ignored: map[matrix.ServerName]bool{},
 	}
 }
@@ -173,22 +176,23 @@ func (r *Room) Add(e *matrix.Event) {
 }
 
 func (r *Room) add(e *matrix.Event) {
-	if slices.Contains(r.timeline, e.ID()) {
-		r.events[e.ID()] = e // the same event, perhaps with more signatures
+	known := r.present[e.ID()]
+	r.events[e.ID()] = e // when it is known, the same event, perhaps with more signatures
+	if known {
 		return
 	}
-	r.events[e.ID()] = e
+	r.present[e.ID()] = true
 	r.timeline = append(r.timeline, e.ID())
 	r.state.put(e)
+	for _, id := range e.PrevEvents() {
+		r.followed[id] = true
+	}
 	r.extremities = slices.DeleteFunc(r.extremities, func(id string) bool {
 		return slices.Contains(e.PrevEvents(), id)
 	})
-	for _, id := range r.timeline {
-		if slices.Contains(r.events[id].PrevEvents(), e.ID()) {
-			return // it came late: something follows it already
-		}
+	if !r.followed[e.ID()] { // it may have come late
+		r.extremities = append(r.extremities, e.ID())
 	}
-	r.extremities = append(r.extremities, e.ID())
 }
 
 // AddOutlier makes an event known without making it part of the timeline or of the state: it can be

@@ -67,6 +67,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	problem := s.reply(w, r, answer)
 	s.record.end(number, answer.Status, answer.Body, problem)
+	if problem != "" {
+		panic(http.ErrAbortHandler) // net/http would otherwise end the broken answer properly
+	}
 }
 
 // checkRequest checks the X-Matrix signature of an inbound request.
@@ -105,6 +108,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, a Answer) (proble
 	case Endless:
 		err = endless(w, r.Context(), a)
 	case Trickle:
+		header.Set("Content-Length", strconv.Itoa(len(a.Body)))
 		err = trickle(w, r.Context(), a)
 	case GzipBomb:
 		header.Set("Content-Encoding", "gzip")
