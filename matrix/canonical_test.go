@@ -27,6 +27,8 @@ func TestCanonicalJSONCases(t *testing.T) {
 		{"lone low surrogate", `{"a":"\udc00"}`, refused, refused},
 		{"surrogates in the wrong order", `{"a":"\udc00\ud800"}`, refused, refused},
 		{"high surrogate before another escape", `{"a":"\ud800\n"}`, refused, refused},
+		{"high surrogate before a letter's escape", `{"a":"\ud800\u0041"}`, refused, refused},
+		{"two high surrogates", `{"a":"\ud800\ud800"}`, refused, refused},
 		{"surrogate pair", `{"a":"\ud83d\ude00"}`, `{"a":"😀"}`, `{"a":"😀"}`},
 		{"invalid UTF-8", "{\"a\":\"\xff\"}", refused, refused},
 		{"CESU-8", "{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}", refused, refused},

@@ -73,6 +73,7 @@ func TestRequestSignatures(t *testing.T) {
 	} {
 		require.ErrorIs(t, verify(change), ErrRequestAuth, name)
 	}
+	require.ErrorContains(t, x.Verify(r, "third.example", key), "the request is for")
 	// Old servers do not name the destination.
 	r.Destination = ""
 	header, err = r.Authorization(s)
