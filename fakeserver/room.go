@@ -432,8 +432,8 @@ func (r *Room) Send(ctx context.Context, sender *User, d Draft) (*matrix.Event, 
 		r.mu.Unlock()
 		return nil, fmt.Errorf("building %s for %s: %w", d.Type, r.id, err)
 	}
+	peers := r.peers() // before the event, so that a server whose last user it removes is told
 	r.add(e)
-	peers := r.peers()
 	r.mu.Unlock()
 	return e, r.server.sendAll(ctx, peers, []json.RawMessage{e.JSON()}, nil)
 }
