@@ -34,7 +34,9 @@ func protectedContent(eventType string, key []byte) bool {
 	return false
 }
 
-// appendRedactedContent appends what redaction leaves of a canonical content object.
+// appendRedactedContent appends what redaction leaves of a canonical content object. A
+// third_party_invite without a signed property leaves nothing. (The text does not say so, and servers
+// differ: some keep an empty object, which gives the event another ID.)
 func appendRedactedContent(dst []byte, eventType string, content []byte) []byte {
 	if eventType == "m.room.create" && len(content) > 0 && content[0] == '{' {
 		return append(dst, content...)
