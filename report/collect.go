@@ -40,9 +40,22 @@ type packageState struct {
 	told bool
 	// red says that a test of the package failed.
 	red bool
+	// crash is how the package's process ended, if it did not end by itself.
+	crash crash
+	// unended counts the tests that had begun and did not end.
+	unended int
 	// top are the running tests of the top level, and nodes all running tests, by name.
 	top   map[string]*node
 	nodes map[string]*node
+}
+
+// crash is the end of a process by a panic or a fatal error. It concerns all tests of a package: the
+// tool files its text under a test that need not be the one at fault, and the others never end.
+type crash struct {
+	// line is the first line, such as "panic: nil map"; empty when there was no crash.
+	line string
+	// output is the whole text, bounded.
+	output tail
 }
 
 // node is what is kept of a test until its top-level test has ended.
@@ -60,8 +73,8 @@ type node struct {
 	output     tail
 	// unselected says that the run did not ask for the test.
 	unselected bool
-	// crash is the first line of a panic, a data race or a fatal error, or empty.
-	crash string
+	// raced says that the race detector failed the test.
+	raced bool
 }
 
 // NewCollector returns a collector that judges by this catalogue.
@@ -127,6 +140,7 @@ func (c *Collector) event(e *event) {
 	p := c.pkg(e.Package)
 	if e.Action == "output" {
 		c.line(p, e.Output)
+		p.crash.print(e.Output)
 	}
 	if e.Test == "" {
 		c.packageEvent(p, e)
@@ -179,12 +193,14 @@ func (c *Collector) packageEvent(p *packageState, e *event) {
 			p.output.add(e.Output)
 		}
 	case "fail":
-		// Tests that did not end say for themselves that something is wrong.
-		p.red = p.red || len(p.top) > 0
 		c.closeTests(p)
 		switch {
 		case e.FailedBuild != "":
 			c.Fail(fmt.Sprintf("tests/%s does not compile: %s", p.suite, lastWords(c.builds[e.FailedBuild])))
+		case p.crash.line != "":
+			c.Fail(fmt.Sprintf("tests/%s crashed, and %s did not end: %s", p.suite, plural(p.unended, "test"), p.crash.line))
+		case !p.told && p.unended > 0:
+			c.Fail(fmt.Sprintf("tests/%s ended early, and %s did not end", p.suite, plural(p.unended, "test")))
 		case !p.told && !p.red:
 			c.Fail(fmt.Sprintf("tests/%s failed outside of its tests: %s", p.suite, lastWords(&p.output)))
 		}
@@ -254,10 +270,15 @@ func (c *Collector) closeTests(p *packageState) {
 
 // closeTest judges a test of the top level and forgets everything that a report does not show.
 func (c *Collector) closeTest(p *packageState, top *node) {
-	judged := judge(c.catalogue, p.suite, top)
+	judged := judge(c.catalogue, p.suite, top, &p.crash)
 	c.tests = append(c.tests, judged...)
 	delete(p.top, top.name)
-	top.walk(func(n *node) { delete(p.nodes, n.name) })
+	top.walk(func(n *node) {
+		delete(p.nodes, n.name)
+		if n.outcome == "" {
+			p.unended++
+		}
+	})
 	if c.OnTest != nil {
 		c.OnTest(p.suite, top.name, judged)
 	}
@@ -270,17 +291,22 @@ func (n *node) walk(visit func(*node)) {
 	}
 }
 
-// print keeps a line of a test's output, and notices when it is the beginning of a crash.
+// print keeps a line of a test's output.
 func (n *node) print(output string) {
-	if isFraming(output) {
-		return
+	if !isFraming(output) {
+		n.raced = n.raced || strings.Contains(output, "race detected during execution of test")
+		n.output.add(output)
 	}
-	for _, sign := range [...]string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
-		if n.crash == "" && strings.HasPrefix(output, sign) {
-			n.crash = strings.TrimSpace(output)
-		}
+}
+
+// print notices the beginning of a crash, and keeps what follows.
+func (c *crash) print(output string) {
+	if c.line == "" && (strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ")) {
+		c.line = strings.TrimSpace(output)
 	}
-	n.output.add(output)
+	if c.line != "" && !isFraming(output) {
+		c.output.add(output)
+	}
 }
 
 // isFraming reports whether a line is the testing package's own.

@@ -10,8 +10,9 @@ import (
 )
 
 // judge turns a finished test of the top level into the verdicts of the tests in it that count:
-// those that cover requirements, and those that failed without covering any.
-func judge(catalogue *requirements.Catalogue, suite string, top *node) []Test {
+// those that cover requirements, and those that failed without covering any. Of the latter, those
+// that a crash ended are left out: the crash is told once, for the whole package.
+func judge(catalogue *requirements.Catalogue, suite string, top *node, crashed *crash) []Test {
 	var judged []Test
 	var visit func(n *node, covered bool)
 	visit = func(n *node, covered bool) {
@@ -21,9 +22,10 @@ func judge(catalogue *requirements.Catalogue, suite string, top *node) []Test {
 		covers := len(n.covers) > 0
 		switch {
 		case covers:
-			judged = append(judged, judgeTest(catalogue, suite, n))
+			judged = append(judged, judgeTest(catalogue, suite, n, crashed))
 		case covered:
 			// Its covering ancestor speaks for it.
+		case n.outcome == "" || crashed.ended(n):
 		case failedByItself(n) || len(ownFindings(n)) > 0:
 			judged = append(judged, uncovered(suite, n))
 		}
@@ -37,9 +39,13 @@ func judge(catalogue *requirements.Catalogue, suite string, top *node) []Test {
 
 // judgeTest gives the verdict of a test that covers requirements. What its subtests say that cover
 // nothing themselves counts as said by the test.
-func judgeTest(catalogue *requirements.Catalogue, suite string, n *node) Test {
+func judgeTest(catalogue *requirements.Catalogue, suite string, n *node, crashed *crash) Test {
 	t := newTest(suite, n)
-	evidence := gather(n)
+	var evidence evidence
+	evidence.add(n, crashed)
+	if evidence.ended != "" && t.Output == "" {
+		t.Output = tidy(crashed.output.String())
+	}
 	t.Transcript = evidence.transcript
 	for _, id := range n.covers {
 		t.Requirements = append(t.Requirements, evidence.about(catalogue, n, id))
@@ -102,8 +108,8 @@ func newTest(suite string, n *node) Test {
 // evidence is what a covering test and its subtests that cover nothing have said.
 type evidence struct {
 	findings []verdict.Finding
-	// crash is the first line of a panic, a race or a fatal error, or that the test did not end.
-	crash string
+	// ended is why the harness, not the server, is to blame for how the test ended, or empty.
+	ended string
 	// plain says that the test failed in a way that no finding explains.
 	plain bool
 	// below says that the test failed, and that a subtest which covers requirements itself failed
@@ -117,25 +123,21 @@ type evidence struct {
 	transcript string
 }
 
-func gather(n *node) evidence {
-	var e evidence
-	e.add(n)
-	return e
-}
-
-func (e *evidence) add(n *node) {
+func (e *evidence) add(n *node, crashed *crash) {
 	e.findings = append(e.findings, n.findings...)
 	e.transcript = cmp.Or(e.transcript, n.transcript)
 	switch {
-	case n.crash != "":
-		e.crash = cmp.Or(e.crash, n.crash)
+	case crashed.ended(n):
+		e.ended = cmp.Or(e.ended, crashed.line)
 	case n.outcome == "":
-		e.crash = cmp.Or(e.crash, "the test did not end: its process ended first")
+		e.ended = cmp.Or(e.ended, "the test did not end: its process ended first")
+	case n.raced:
+		e.ended = cmp.Or(e.ended, "the race detector found a data race in the suite")
 	}
 	childFailed := false
 	for _, child := range n.children {
 		if len(child.covers) == 0 {
-			e.add(child)
+			e.add(child, crashed)
 		} else if child.outcome == "fail" && n.outcome == "fail" {
 			e.below = e.below || n.output.String() != ""
 		}
@@ -188,8 +190,8 @@ func (e *evidence) about(catalogue *requirements.Catalogue, n *node, id string) 
 		}
 	}
 	switch {
-	case e.crash != "":
-		note(verdict.Error, n.expected, e.crash)
+	case e.ended != "":
+		note(verdict.Error, n.expected, e.ended)
 	case e.plain && requirement.Profile == requirements.Strict:
 		note(verdict.Fail, cmp.Or(n.expected, requirement.Says), cmp.Or(n.observed, e.failure))
 	case e.plain:
@@ -204,6 +206,19 @@ func (e *evidence) about(catalogue *requirements.Catalogue, n *node, id string) 
 		says.Verdict, says.Observed = verdict.Info, n.observed
 	}
 	return says
+}
+
+// ended reports whether the crash ended the test: it never ended, or it failed without a word. (The
+// testing package reports a test that panics as failed, before the panic is printed.)
+func (c *crash) ended(n *node) bool {
+	if c.line == "" || n.outcome == "pass" || n.outcome == "skip" {
+		return false
+	}
+	if n.outcome == "" {
+		return true
+	}
+	words := n.output.String()
+	return len(ownFindings(n)) == 0 && (words == "" || strings.Contains(words, c.line))
 }
 
 // failedByItself reports whether a test failed and none of its subtests did.
@@ -229,12 +244,6 @@ func ownFindings(n *node) []verdict.Finding {
 // failure is what a failed or skipped test printed, on one line.
 func failure(n *node) string {
 	const limit = 600
-	switch {
-	case n.crash != "":
-		return n.crash
-	case n.outcome == "":
-		return "the test did not end: its process ended first"
-	}
 	line := strings.Join(strings.Fields(tidy(n.output.String())), " ")
 	if len(line) > limit {
 		line = strings.ToValidUTF8(line[:limit], "") + "..."

@@ -94,8 +94,20 @@ func TestJudge(t *testing.T) {
 			tests:        map[string]verdict.Verdict{"TestA": "ERROR"},
 			exit:         ExitHarness,
 		},
+		"a panic whose text is filed under the parent": {
+			script:       "run TestA\nrun TestA/x\ncovers TestA/x MSC4243-SIG-01\nrun TestA/y\ncovers TestA/y MSC4243-SIG-02\nrun TestA/z\nfail TestA/x\ncrash TestA panic: nil map\nfail TestA\nbroken",
+			requirements: map[string]verdict.Verdict{"MSC4243-SIG-01": "ERROR", "MSC4243-SIG-02": "ERROR"},
+			tests:        map[string]verdict.Verdict{"TestA/x": "ERROR", "TestA/y": "ERROR"},
+			exit:         ExitHarness,
+		},
+		"what failed before a crash stays failed": {
+			script:       "run TestA\ncovers TestA MSC4243-SIG-01\nprint TestA a_test.go:1: no\nfail TestA\nrun TestB\ncrash TestB panic: nil map\nfail TestB\nbroken",
+			requirements: map[string]verdict.Verdict{"MSC4243-SIG-01": "FAIL"},
+			tests:        map[string]verdict.Verdict{"TestA": "FAIL"},
+			exit:         ExitNonConformance,
+		},
 		"a data race is the harness's": {
-			script:       "run TestA\ncovers TestA MSC4243-SIG-01\ncrash TestA WARNING: DATA RACE\nfail TestA\nbroken",
+			script:       "run TestA\ncovers TestA MSC4243-SIG-01\nprint TestA testing.go:1712: race detected during execution of test\nfail TestA\nbroken",
 			requirements: map[string]verdict.Verdict{"MSC4243-SIG-01": "ERROR"},
 			tests:        map[string]verdict.Verdict{"TestA": "ERROR"},
 			exit:         ExitHarness,
@@ -203,7 +215,12 @@ func TestCollect_PackageTrouble(t *testing.T) {
 		},
 		"a package that does not compile": {"suite a\nnobuild a_test.go:1: undefined: x", "tests/a does not compile: a_test.go:1: undefined: x"},
 		"a failure outside of tests":      {"suite a\nsay could not close\nbroken", "tests/a failed outside of its tests: could not close"},
-		"a fact that is not one":          {"suite a\nsay countersign: fact: {\nok", "tests/a printed a fact that cannot be read: {"},
+		"a crash": {
+			"suite a\nrun TestA\nrun TestB\nrun TestB/x\nfail TestA\ncrash TestA panic: nil map\nbroken",
+			"tests/a crashed, and 2 tests did not end: panic: nil map",
+		},
+		"a process that ends early": {"suite a\nrun TestA\nrun TestB\nbroken", "tests/a ended early, and 2 tests did not end"},
+		"a fact that is not one":    {"suite a\nsay countersign: fact: {\nok", "tests/a printed a fact that cannot be read: {"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := collect(t, c.script)

@@ -30,6 +30,9 @@ type Printer struct {
 	ReadFile func(path string) ([]byte, error)
 }
 
+// excerptLimit is how many lines of a transcript, or of a test's output, are shown.
+const excerptLimit = 14
+
 // casesShown is how many tests of a broken requirement are shown in full.
 const casesShown = 3
 
@@ -90,7 +93,7 @@ func (p *Printer) area(all []Requirement) {
 }
 
 func (p *Printer) row(v verdict.Verdict, id, text string) {
-	p.item(fmt.Sprintf("  %s  %-16s  ", p.verdict(v), id), text)
+	p.line("  %s  %-16s  %s", p.verdict(v), id, cut(text, p.width()-18-max(len(id), 16)))
 }
 
 // remarks lists what was seen where nothing is wrong enough to fail.
@@ -193,8 +196,12 @@ func (p *Printer) evidence(t *Test, expected, observed string) {
 	}
 }
 
-// transcript shows the end of what was on the wire.
+// transcript shows the end of what was on the wire, or, when the harness failed, of what the test
+// printed.
 func (p *Printer) transcript(t *Test) {
+	if lines := strings.Split(t.Output, "\n"); t.Verdict == verdict.Error && len(lines) > 1 {
+		p.quote(lines[:min(len(lines), excerptLimit)])
+	}
 	if t.Transcript == "" {
 		return
 	}
@@ -207,7 +214,11 @@ func (p *Printer) transcript(t *Test) {
 		p.line("    | cannot be read: %v", err)
 		return
 	}
-	for _, line := range excerpt(string(text)) {
+	p.quote(excerpt(string(text)))
+}
+
+func (p *Printer) quote(lines []string) {
+	for _, line := range lines {
 		p.line("%s", strings.TrimRight("    | "+cut(line, p.width()-6), " "))
 	}
 }
@@ -222,12 +233,12 @@ func (p *Printer) path(t *Test) string {
 
 // excerpt is the end of a transcript, whole exchanges when they are short enough.
 func excerpt(text string) []string {
-	const limit = 14
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n")
-	if len(lines) <= limit {
+	before := len(lines) - excerptLimit
+	if before <= 0 {
 		return lines
 	}
-	return append([]string{fmt.Sprintf("[%d lines before]", len(lines)-limit)}, lines[len(lines)-limit:]...)
+	return append([]string{fmt.Sprintf("[%d lines before]", before)}, lines[before:]...)
 }
 
 // notJudged says how much of the catalogue the run says nothing about.
@@ -338,5 +349,9 @@ func cut(line string, width int) string {
 	if width = max(width, 20); len(runes) <= width {
 		return line
 	}
-	return string(runes[:width-3]) + "..."
+	short := string(runes[:width-3])
+	if space := strings.LastIndexByte(short, ' '); space > len(short)*3/4 {
+		short = short[:space] + " "
+	}
+	return short + "..."
 }

@@ -270,7 +270,10 @@ func TestRun_Interrupted(t *testing.T) {
 	assert.Equal(t, report.ExitHarness, r.code)
 	assert.FileExists(t, filepath.Join(c.root, "cleaned-up"))
 	require.NotNil(t, r.report)
-	assert.Equal(t, []string{"the run was interrupted; what is judged is what had been tested until then"}, r.report.Errors)
+	assert.Equal(t, []string{
+		"tests/roomv12 ended early, and 1 test did not end",
+		"the run was interrupted; what is judged is what had been tested until then",
+	}, r.report.Errors)
 	got := map[string]verdict.Verdict{}
 	for _, requirement := range r.report.Requirements {
 		got[requirement.ID] = requirement.Verdict
