@@ -28,6 +28,10 @@ type Printer struct {
 	Folder string
 	// ReadFile reads a transcript; nil means os.ReadFile.
 	ReadFile func(path string) ([]byte, error)
+
+	// quoted are the outputs that were shown: a crash is shown once, not with every test that it
+	// ended.
+	quoted map[string]bool
 }
 
 // excerptLimit is how many lines of a transcript, or of a test's output, are shown.
@@ -38,6 +42,7 @@ const casesShown = 3
 
 // Print writes the whole run. The path of the report, when not empty, is named in the last line.
 func (p *Printer) Print(run *Run, path string) {
+	p.quoted = map[string]bool{}
 	p.servers(run)
 	p.requirements(run)
 	p.remarks(run, verdict.Info, "Recorded")
@@ -199,7 +204,8 @@ func (p *Printer) evidence(t *Test, expected, observed string) {
 // transcript shows the end of what was on the wire, or, when the harness failed, of what the test
 // printed.
 func (p *Printer) transcript(t *Test) {
-	if lines := strings.Split(t.Output, "\n"); t.Verdict == verdict.Error && len(lines) > 1 {
+	if lines := strings.Split(t.Output, "\n"); t.Verdict == verdict.Error && len(lines) > 1 && !p.quoted[t.Output] {
+		p.quoted[t.Output] = true
 		p.quote(lines[:min(len(lines), excerptLimit)])
 	}
 	if t.Transcript == "" {
