@@ -34,8 +34,12 @@ type Printer struct {
 	quoted map[string]bool
 }
 
-// excerptLimit is how many lines of a transcript, or of a test's output, are shown.
-const excerptLimit = 14
+// What is shown of a transcript: the first lines of the last exchanges, and so many lines of the
+// very last one. Of a test's output, as many lines are shown.
+const (
+	exchangesShown = 5
+	excerptLimit   = 16
+)
 
 // casesShown is how many tests of a broken requirement are shown in full.
 const casesShown = 3
@@ -237,14 +241,25 @@ func (p *Printer) path(t *Test) string {
 	return filepath.Join(p.Folder, t.Transcript)
 }
 
-// excerpt is the end of a transcript, whole exchanges when they are short enough.
+// excerpt is the end of a transcript, whose exchanges are separated by empty lines: the first lines
+// of some exchanges, and the beginning of the last one.
 func excerpt(text string) []string {
-	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n")
-	before := len(lines) - excerptLimit
-	if before <= 0 {
-		return lines
+	exchanges := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n\n")
+	var lines []string
+	last := len(exchanges) - 1
+	first := max(0, last-exchangesShown)
+	if first > 0 {
+		lines = append(lines, fmt.Sprintf("[%s before]", plural(first, "exchange")))
 	}
-	return append([]string{fmt.Sprintf("[%d lines before]", before)}, lines[before:]...)
+	for _, exchange := range exchanges[first:last] {
+		headline, _, _ := strings.Cut(strings.TrimSpace(exchange), "\n")
+		lines = append(lines, headline)
+	}
+	whole := strings.Split(strings.TrimSpace(exchanges[last]), "\n")
+	if more := len(whole) - excerptLimit; more > 1 {
+		whole = append(whole[:excerptLimit], fmt.Sprintf("[%d more lines]", more))
+	}
+	return append(lines, whole...)
 }
 
 // notJudged says how much of the catalogue the run says nothing about.
