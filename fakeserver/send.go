@@ -74,13 +74,13 @@ func appendArray(dst []byte, list []json.RawMessage) []byte {
 func (s *Server) sendAll(ctx context.Context, dests []matrix.ServerName, pdus, edus []json.RawMessage) error {
 	errs := make(chan error, len(dests))
 	for _, dest := range dests {
-		s.workers.Go(func() {
+		go func() {
 			result, err := s.SendTransaction(ctx, dest, pdus, edus)
 			if err == nil && result.Response.Status != http.StatusOK {
 				err = &StatusError{Server: dest, Request: "PUT /send", Response: result.Response}
 			}
 			errs <- err
-		})
+		}()
 	}
 	var all []error
 	for range dests {

@@ -20,6 +20,8 @@ const authNotNeeded = "none needed"
 // serve answers every inbound request: it records it, checks its signature where one is needed,
 // finds the handler, and records the answer.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.answering.enter()
+	defer s.answering.leave()
 	started := time.Now()
 	uri := r.RequestURI
 	body, bodyErr := io.ReadAll(io.LimitReader(r.Body, s.config.MaxBody+1))

@@ -54,44 +54,23 @@ type Config struct {
 	MaxBody int64
 }
 
-// Ports remembers which ports were used as part of a server's name. A homeserver remembers a name's
-// keys, and that it could not reach it; a second server of that name would inherit this. The zero
-// value is ready, and safe for concurrent use.
-type Ports struct {
-	mu   sync.Mutex
-	used map[int]bool
-}
-
-// take reports whether the port is new, and remembers it.
-func (p *Ports) take(port int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.used[port] {
-		return false
-	}
-	if p.used == nil {
-		p.used = map[int]bool{}
-	}
-	p.used[port] = true
-	return true
-}
-
 // Server is a fake homeserver. It is safe for concurrent use.
 type Server struct {
-	config   Config
-	name     matrix.ServerName
-	signer   matrix.Signer
-	http     *http.Server
-	serving  chan struct{} // closed when the listener's loop has ended
-	routes   []route
-	record   *Transcript
-	keys     keyRing
-	context  context.Context // ends when the server closes
-	cancel   context.CancelCauseFunc
-	workers  sync.WaitGroup
-	txnCount counter
-	inbox    inbox
-	identity atomic.Pointer[tls.Certificate]
+	config    Config
+	name      matrix.ServerName
+	signer    matrix.Signer
+	http      *http.Server
+	serving   chan struct{} // closed when the listener's loop has ended
+	routes    []route
+	record    *Transcript
+	keys      keyRing
+	context   context.Context // ends when the server closes
+	cancel    context.CancelCauseFunc
+	workers   sync.WaitGroup
+	txnCount  counter
+	answering busy
+	inbox     inbox
+	identity  atomic.Pointer[tls.Certificate]
 
 	mu            sync.Mutex
 	users         map[string]*User // by account name
@@ -191,39 +170,27 @@ func Start(c Config) (*Server, error) {
 	return s, nil
 }
 
-// listen finds a port that no server with the same Ports has used.
-func listen(c Config) (net.Listener, error) {
-	var refused []net.Listener
-	defer func() {
-		for _, l := range refused {
-			l.Close() // nobody has connected to it; there is nothing to lose
-		}
-	}()
-	for {
-		l, err := net.Listen("tcp", net.JoinHostPort(c.ListenAddr, "0"))
-		if err != nil {
-			return nil, fmt.Errorf("fake server: listening on %s: %w", c.ListenAddr, err)
-		}
-		if c.Ports == nil || c.Ports.take(l.Addr().(*net.TCPAddr).Port) {
-			return l, nil
-		}
-		refused = append(refused, l) // held until the end, so that it is not offered again
-	}
-}
-
-// Close stops listening, lets requests that are being answered finish for a short while, ends
-// everything that waits, and returns when nothing of the server runs any more. The error says what
+// Close stops listening, ends everything that waits or hangs, lets requests that are being answered
+// finish for a short while, and returns when nothing of the server runs any more. The error says what
 // had to be cut off. Closing twice is harmless.
 func (s *Server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
 	// Handlers that hang on purpose, our own requests and all waiters end with the context.
 	s.cancel(ErrClosed)
 	s.record.wake()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("fake server %s: requests were still being answered: %w", s.name, err), s.http.Close())
+	s.inbox.wake()
+	// Shutdown would wait for connections on which nobody has asked anything yet, such as those that
+	// clients keep in reserve. With a context that has ended it closes the listener and idle
+	// connections only, and what counts is waited for here.
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.http.Shutdown(over); err != nil && !errors.Is(err, context.Canceled) {
+		s.record.note("closing the listener: %v", err)
 	}
+	err := s.answering.drained(drainTime)
+	if err != nil {
+		err = fmt.Errorf("closing fake server %s: %w", s.name, err)
+	}
+	err = errors.Join(err, s.http.Close())
 	<-s.serving
 	s.workers.Wait()
 	return err

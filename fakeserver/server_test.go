@@ -2,6 +2,7 @@ package fakeserver_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -174,6 +175,20 @@ func TestCloseEndsEverything(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = hs.WaitInvite(soon, func(fakeserver.Invite) bool { return false })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// Clients keep connections in reserve on which they have asked nothing yet.
+func TestCloseDoesNotWaitForUnusedConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fs, err := fakeserver.Start(w.config())
+	require.NoError(t, err)
+	conn, err := tls.Dial("tcp", string(fs.Name()), w.transport.TLSClientConfig)
+	require.NoError(t, err)
+	defer conn.Close()
+	started := time.Now()
+	require.NoError(t, fs.Close())
+	require.Less(t, time.Since(started), time.Second)
 }
 
 func TestTransactions(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 const (
 	maxExchanges    = 4000
 	maxRecordedBody = 1 << 20
+	maxRecorded     = 64 << 20
 	maxPrintedBody  = 4 << 10
 )
 
@@ -76,6 +77,7 @@ type Transcript struct {
 	mu        sync.Mutex
 	exchanges []Exchange
 	dropped   int
+	size      int           // of the bodies
 	changed   chan struct{} // closed and replaced with every change
 }
 
@@ -87,13 +89,11 @@ func newTranscript(name matrix.ServerName) *Transcript {
 func (t *Transcript) begin(e Exchange) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.exchanges) == maxExchanges {
-		t.exchanges = slices.Delete(t.exchanges, 0, 1)
-		t.dropped++
-	}
 	e.Number = t.dropped + len(t.exchanges) + 1
 	e.RequestBody = clip(e.RequestBody)
+	t.size += len(e.RequestBody)
 	t.exchanges = append(t.exchanges, e)
+	t.trim()
 	t.broadcast()
 	return e.Number
 }
@@ -108,7 +108,18 @@ func (t *Transcript) end(number, status int, body []byte, problem string) {
 	}
 	e := &t.exchanges[i]
 	e.Status, e.ResponseBody, e.Err, e.Ended = status, clip(body), problem, time.Now()
+	t.size += len(e.ResponseBody)
+	t.trim()
 	t.broadcast()
+}
+
+// trim drops the oldest exchanges while there are too many or their bodies too large.
+func (t *Transcript) trim() {
+	for len(t.exchanges) > 1 && (len(t.exchanges) > maxExchanges || t.size > maxRecorded) {
+		t.size -= len(t.exchanges[0].RequestBody) + len(t.exchanges[0].ResponseBody)
+		t.exchanges = slices.Delete(t.exchanges, 0, 1)
+		t.dropped++
+	}
 }
 
 func (t *Transcript) note(format string, args ...any) {
@@ -169,7 +180,11 @@ func (t *Transcript) String() string { return t.Print(nil) }
 func (t *Transcript) Print(match Matcher) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "transcript of %s\n", t.name)
-	for _, e := range t.Exchanges(match) {
+	exchanges := t.Exchanges(match)
+	if len(exchanges) > 0 && exchanges[0].Number > 1 && match == nil {
+		fmt.Fprintf(&b, "(%d earlier exchanges are not kept)\n", exchanges[0].Number-1)
+	}
+	for _, e := range exchanges {
 		fmt.Fprintf(&b, "\n#%d +%.3fs %s ", e.Number, e.Started.Sub(t.started).Seconds(), e.Direction)
 		if e.Direction == Note {
 			fmt.Fprintf(&b, "%s\n", e.Err)
