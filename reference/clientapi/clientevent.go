@@ -45,11 +45,6 @@ type senderAccount struct {
 	UserID matrix.UserID `json:"user_id,omitempty"`
 }
 
-// isState reports whether the event is the state event for a type and a state key.
-func (e *clientEvent) isState(eventType, stateKey string) bool {
-	return e.Type == eventType && e.StateKey != nil && *e.StateKey == stateKey
-}
-
 // surroundings is what is known around an event that is shown to one reader; every part is optional.
 type surroundings struct {
 	// replaced is the state event that the event took the place of.

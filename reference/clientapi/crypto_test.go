@@ -88,13 +88,13 @@ func TestRemoteKeysAreAskedForByName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	alice := w.register("alice")
-	var asked string
+	asked := make(chan string, 2)
 	w.net.answer("/_matrix/federation/v1/user/keys/query", func(call peer.Call) ([]byte, error) {
-		asked = string(call.Body)
+		asked <- string(call.Body)
 		return []byte(`{"device_keys":{"@bob:fs.test":{"D":{}},"@other:hs1.test":{"X":{}}}}`), nil
 	})
 	found := alice.ok(http.MethodPost, path("keys", "query"), map[string]any{"device_keys": map[string]any{"@bob:fs.test": []string{}, "@x:down.test": []string{}}})
-	require.NotEmpty(t, asked)
+	require.Contains(t, <-asked+<-asked, "@bob:fs.test")
 	require.Contains(t, found.Get("device_keys").Raw, "@bob:fs.test")
 	require.NotContains(t, found.Raw, "@other")
 }

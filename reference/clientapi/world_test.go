@@ -37,7 +37,7 @@ var _ fed.Local = (*API)(nil)
 
 // world is a server with a real engine and a network that the test speaks for.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	api       *API
 	engine    *room.Engine
 	directory *account.Directory
@@ -102,7 +102,7 @@ func (n *network) VerifyKey(context.Context, matrix.ServerName, matrix.KeyID, in
 
 func (n *network) KnownKey(matrix.ServerName, matrix.KeyID, int64) ([]byte, bool) { return nil, false }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	db, err := store.Open(t.TempDir())
 	require.NoError(t, err)
