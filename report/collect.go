@@ -302,7 +302,7 @@ func (n *node) print(output string) {
 // print notices the beginning of a crash, and keeps what follows.
 func (c *crash) print(output string) {
 	if c.line == "" && (strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ")) {
-		c.line = strings.TrimSpace(output)
+		c.line = strings.TrimSuffix(strings.TrimSpace(output), " [recovered, repanicked]")
 	}
 	if c.line != "" && !isFraming(output) {
 		c.output.add(output)

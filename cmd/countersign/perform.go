@@ -16,10 +16,6 @@ import (
 	"countersign/requirements"
 )
 
-// interruptGrace is how long the tests may take to remove their homeservers after an interrupt,
-// before they are killed.
-const interruptGrace = 45 * time.Second
-
 // errTooLong is why a run that exceeds its limit is ended.
 var errTooLong = errors.New("the run took too long")
 
@@ -78,7 +74,7 @@ func (a *app) goTest(ctx context.Context, goCommand string, p *plan, read func(i
 	command.Env = p.environ
 	command.Stdout = input
 	command.Stderr = complaints
-	command.WaitDelay = interruptGrace
+	command.WaitDelay = p.grace
 	ownGroup(command)
 
 	finished := make(chan error, 1)

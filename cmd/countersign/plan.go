@@ -33,8 +33,9 @@ type plan struct {
 	environ []string
 	// report is the folder for the report, absolute; shown is how to show it to a reader.
 	report, shown string
-	// packageLimit and runLimit bound one package and the whole run.
-	packageLimit, runLimit time.Duration
+	// packageLimit and runLimit bound one package and the whole run, and grace the time to clean up
+	// after an interrupt.
+	packageLimit, runLimit, grace time.Duration
 	// command is the run's own command line, for the report.
 	command []string
 }
@@ -83,6 +84,7 @@ func (p *plan) configure(a *app, flags *runFlags) error {
 	}
 	p.packageLimit = time.Duration(float64(packageLimit) * scale)
 	p.runLimit = time.Duration(float64(runLimit) * scale)
+	p.grace = time.Duration(float64(interruptGrace) * scale)
 
 	if flags.target != "" {
 		p.set("COUNTERSIGN_TARGET", flags.target)

@@ -12,10 +12,12 @@ import (
 // defaultReport is the folder for the report of a run that names none.
 const defaultReport = "countersign-report"
 
-// The bounds of a run, before --timeout-scale: of one package of tests, and of everything.
+// The bounds of a run, before --timeout-scale: of one package of tests, of everything, and of the
+// removal of homeservers after an interrupt, after which the tests are killed.
 const (
-	packageLimit = 10 * time.Minute
-	runLimit     = 30 * time.Minute
+	packageLimit   = 10 * time.Minute
+	runLimit       = 30 * time.Minute
+	interruptGrace = 45 * time.Second
 )
 
 // runFlags are the flags of `countersign run`.

@@ -294,6 +294,17 @@ func TestA(t *testing.T) {
 	assert.Contains(t, r.out, "panic: test timed out after 1.8s")
 }
 
+// What takes too long as a whole is ended, too.
+func TestRun_TakesTooLong(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": passing})
+	r := c.run("run", "--timeout-scale", "0.000001") // 30 minutes become 1.8 milliseconds
+	assert.Equal(t, report.ExitHarness, r.code)
+	assert.Contains(t, strings.Join(strings.Fields(r.out), " "),
+		"the run took longer than 1.8ms and was ended; raise --timeout-scale on a slow machine")
+	assert.NotNil(t, r.report)
+}
+
 func TestRun_WithoutGo(t *testing.T) {
 	c := newCheckout(t, map[string]string{"roomv12": passing})
 	t.Setenv("PATH", t.TempDir())
