@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"unicode/utf8"
 
 	"countersign/matrix"
 )
@@ -93,30 +95,43 @@ func SendPath() DeliveryPath {
 		},
 		refuses: append([]refusal{
 			{isCreate, "a create event is in no room that the other server knows; it only comes with a room's state"},
+			{unsignable, "the request's signature covers the canonical form of the transaction, which has none with such text in it"},
 		}, handshakeOnly()...),
 	}
 }
 
-// SendJoinPath delivers a state event with the state that the answer to send_join tells.
+// SendJoinPath delivers a state event with the state that the answer to send_join tells, or, when the
+// forgery has left no state event of it, with the auth chain.
 func SendJoinPath() DeliveryPath {
 	return DeliveryPath{
 		Name:  "send_join",
 		Needs: Join,
 		deliver: func(_ context.Context, r *Room, _ matrix.ServerName, f Forged) error {
-			if _, ok := f.Tuple(); !ok {
-				return fmt.Errorf("%w: it is not a state event", ErrImpossible)
-			}
 			r.Plant(f)
 			return nil
 		},
 		refuses: append([]refusal{
 			{func(_ Forgery, d Draft) bool { return d.StateKey == nil }, "only state events come with the state of a room"},
+			{notText, "an answer that is not UTF-8 is no JSON, whatever event spoils it"},
 			{func(f Forgery, _ Draft) bool { return f.Courier }, "the state of a room comes from the server that was asked, whoever signed it"},
 		}, handshakeOnly()...),
 	}
 }
 
 func isCreate(_ Forgery, d Draft) bool { return d.Type == "m.room.create" }
+
+// unsignable reports whether an edit of the author leaves a transaction without a canonical form, even
+// a lenient one.
+func unsignable(f Forgery, _ Draft) bool {
+	return slices.ContainsFunc(f.Edits, func(e Edit) bool {
+		_, err := matrix.LenientCanonicalJSON([]byte(`{"n":` + e.JSON + `}`))
+		return e.JSON != "" && err != nil
+	})
+}
+
+func notText(f Forgery, _ Draft) bool {
+	return slices.ContainsFunc(f.Edits, func(e Edit) bool { return !utf8.ValidString(e.JSON) })
+}
 
 // handshakeOnly are the reasons why a forgery takes no path at all.
 func handshakeOnly() []refusal {
