@@ -25,15 +25,20 @@ func WaitReady(ctx context.Context, clientURL func() string) error {
 	gap := probeFirstGap
 	timer := time.NewTimer(gap)
 	defer timer.Stop()
+	var last error
 	for {
 		err := probe(ctx, client, clientURL())
 		if err == nil {
 			return nil
 		}
+		// A probe that was cut short says less than the one before.
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		timer.Reset(gap)
 		select {
 		case <-ctx.Done():
-			return &NotReadyError{Cause: context.Cause(ctx), LastProbe: err}
+			return &NotReadyError{Cause: context.Cause(ctx), LastProbe: last}
 		case <-timer.C:
 		}
 		gap = min(2*gap, probeLastGap)
@@ -72,7 +77,7 @@ func probe(ctx context.Context, client *http.Client, clientURL string) error {
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return fmt.Errorf("GET %s: the body does not end: %w", path, err)
+		return fmt.Errorf("GET %s: the body of the answer does not end: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s answers %s", path, resp.Status)

@@ -19,8 +19,12 @@ import (
 	"countersign/deploy/internal/scratch"
 )
 
-// stopGrace is how long a process may take to end after SIGTERM, before the timeout scale.
-const stopGrace = 10 * time.Second
+// Bounds before the timeout scale: how long a process may take to end after SIGTERM, and to stop
+// running after SIGSTOP.
+const (
+	stopGrace    = 10 * time.Second
+	pauseTimeout = 10 * time.Second
+)
 
 // logLines is how much of a server's log an error message carries.
 const logLines = 20
@@ -252,8 +256,12 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.Start(ctx)
 }
 
-// Pause implements deploy.Server with SIGSTOP.
-func (s *Server) Pause(context.Context) error { return s.signal("pause", freeze) }
+// Pause implements deploy.Server with SIGSTOP, for the process and those that it has started.
+func (s *Server) Pause(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Config.Scaled(pauseTimeout))
+	defer cancel()
+	return s.signal("pause", func(leader *os.Process) error { return freeze(ctx, leader) })
+}
 
 // Unpause implements deploy.Server with SIGCONT.
 func (s *Server) Unpause(context.Context) error { return s.signal("unpause", thaw) }

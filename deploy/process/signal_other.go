@@ -3,6 +3,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -22,5 +23,5 @@ func kill(leader *os.Process) error {
 	return nil
 }
 
-func freeze(*os.Process) error { return deploy.ErrUnsupported }
-func thaw(*os.Process) error   { return deploy.ErrUnsupported }
+func freeze(context.Context, *os.Process) error { return deploy.ErrUnsupported }
+func thaw(*os.Process) error                    { return deploy.ErrUnsupported }
