@@ -2,6 +2,7 @@ package room
 
 import (
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -107,19 +108,58 @@ func (g *Engine) serverJoined(roomID string, server matrix.ServerName) bool {
 	return r.joined[server] > 0 && r.joined[g.ServerName] > 0
 }
 
-// checkResident is the error for a server that asks about a room without being in it.
-func (g *Engine) checkResident(roomID string, server matrix.ServerName) error {
+// checkReader is the error for a server that may not read some events of a room: it is in the room now,
+// or was before one of the events. A server that has just been removed still has to fetch what led to
+// that.
+func (g *Engine) checkReader(roomID string, server matrix.ServerName, eventIDs ...string) error {
 	r, err := g.live(roomID)
 	if err != nil {
 		return err
 	}
-	if r == nil {
-		return peer.NotFound("this server does not know the room %s", roomID)
+	if r == nil || !g.inRoom(r) {
+		return peer.NotFound("this server is not in the room %s", roomID)
 	}
-	if !g.serverJoined(roomID, server) {
-		return peer.Forbidden("%s is not in the room", server)
+	if err := g.checkACL(roomID, server); err != nil {
+		return err
 	}
-	return g.checkACL(roomID, server)
+	if g.serverJoined(roomID, server) {
+		return nil
+	}
+	for _, id := range eventIDs {
+		if g.serverWasJoined(roomID, server, id) {
+			return nil
+		}
+	}
+	return peer.Forbidden("%s is not in the room", server)
+}
+
+// serverWasJoined reports whether a server had a joined user before an event.
+func (g *Engine) serverWasJoined(roomID string, server matrix.ServerName, eventID string) (joined bool) {
+	before, err := g.StateBefore(roomID, eventID)
+	if err != nil {
+		return false
+	}
+	err = g.view(func(events source) error {
+		for user, id := range before.OfType("m.room.member") {
+			if matrix.UserID(user).Domain() != server {
+				continue
+			}
+			if e := events.Event(id); e != nil && e.Membership() == "join" {
+				joined = true
+				break
+			}
+		}
+		return nil
+	})
+	return joined && err == nil
+}
+
+// readable are those events that a server may read.
+func (g *Engine) readable(roomID string, server matrix.ServerName, events []*matrix.Event) []*matrix.Event {
+	if g.serverJoined(roomID, server) {
+		return events
+	}
+	return slices.DeleteFunc(events, func(e *matrix.Event) bool { return !g.serverWasJoined(roomID, server, e.ID()) })
 }
 
 // view runs a function on the events of one transaction.

@@ -20,20 +20,13 @@ func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	create, err := g.buildCreate(c, a)
+	r, err := g.newRoom(c, a)
 	if err != nil {
 		return "", err
-	}
-	r, err := g.newLiveRoom(create)
-	if err != nil {
-		return "", forbidden(err)
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if err := g.addRoom(r); err != nil {
-		return "", err
-	}
-	if err := g.commit(r, verdict{event: create, outcome: Accepted, restart: true}); err != nil {
+	if err := g.commit(r, verdict{event: r.create, outcome: Accepted, restart: true}); err != nil {
 		return "", err
 	}
 	join, err := withMembership(c.Member, "join")
@@ -52,7 +45,26 @@ func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
 	return r.id, nil
 }
 
-func (g *Engine) buildCreate(c Creation, a actor) (*matrix.Event, error) {
+// newRoom makes a room of which nothing is stored yet. Two rooms of one creator have the same ID when
+// their create events are the same down to the millisecond; the second is then dated later.
+func (g *Engine) newRoom(c Creation, a actor) (*liveRoom, error) {
+	for at := g.Clock().UnixMilli(); ; at++ {
+		create, err := buildCreate(c, a, at)
+		if err != nil {
+			return nil, err
+		}
+		r, err := g.newLiveRoom(create)
+		if err != nil {
+			return nil, forbidden(err)
+		}
+		added, err := g.addRoom(r)
+		if err != nil || added {
+			return r, err
+		}
+	}
+}
+
+func buildCreate(c Creation, a actor, at int64) (*matrix.Event, error) {
 	content := c.Content
 	if content == nil {
 		content = []byte("{}")
@@ -63,7 +75,7 @@ func (g *Engine) buildCreate(c Creation, a actor) (*matrix.Event, error) {
 	}
 	p := matrix.ProtoEvent{
 		Type: "m.room.create", StateKey: matrix.StateKey(""), Sender: a.user, Content: content,
-		Depth: 1, OriginServerTS: g.Clock().UnixMilli(),
+		Depth: 1, OriginServerTS: at,
 	}
 	create, err := p.Build(c.Version, a.signer)
 	if err != nil {
@@ -78,20 +90,18 @@ func (g *Engine) buildCreate(c Creation, a actor) (*matrix.Event, error) {
 	return create, nil
 }
 
-// addRoom makes a new room known. Two rooms have one ID only when their create events are the same
-// down to the millisecond.
-func (g *Engine) addRoom(r *liveRoom) error {
-	known, err := g.live(r.id)
-	if err != nil {
-		return err
-	}
-	if known != nil {
-		return fmt.Errorf("the room %s exists already", r.id)
+// addRoom makes a new room known, unless there is one with its ID.
+func (g *Engine) addRoom(r *liveRoom) (bool, error) {
+	if known, err := g.live(r.id); err != nil || known != nil {
+		return false, err
 	}
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
+	if _, ok := g.rooms[r.id]; ok {
+		return false, nil
+	}
 	g.rooms[r.id] = r
-	return nil
+	return true, nil
 }
 
 // withMembership is the content of a member event: an object of a client's, or nil, with membership set.

@@ -33,20 +33,7 @@ type signedTemplate struct {
 // requestTemplate asks one server for a template and signs it. known is the room's version when it is
 // known, from an invitation or from an earlier stay.
 func (g *Engine) requestTemplate(ctx context.Context, server matrix.ServerName, h Handshake, roomID string, local matrix.UserID, content []byte, known *matrix.RoomVersion) (signedTemplate, error) {
-	v := matrix.RoomVersionMSC4243()
-	if known != nil {
-		v = *known
-	}
-	t, err := g.callMake(ctx, server, h, roomID, local, v)
-	if known == nil {
-		// D-03: a room ID does not tell its version, so the account key user ID is tried first, and the
-		// account name user ID when the room turns out to have no account keys.
-		if refusal, ok := errors.AsType[*peer.Error](err); ok && refusal.Code != "M_INCOMPATIBLE_ROOM_VERSION" ||
-			err == nil && !templateHasAccountKeys(t) {
-			v = matrix.RoomVersion12()
-			t, err = g.callMake(ctx, server, h, roomID, local, v)
-		}
-	}
+	v, t, err := g.firstTemplate(ctx, server, h, roomID, local, known)
 	if err != nil {
 		return signedTemplate{}, err
 	}
@@ -61,9 +48,29 @@ func (g *Engine) requestTemplate(ctx context.Context, server matrix.ServerName, 
 	return signedTemplate{e, server}, nil
 }
 
-func templateHasAccountKeys(t Template) bool {
-	v, ok := matrix.RoomVersionByID(t.RoomVersion)
-	return ok && v.HasAccountKeys()
+// firstTemplate asks for a template for the user as the room's version names users. D-03: a room ID does
+// not tell its version, so, when that is not known, the account key user ID is tried first, and the
+// account name user ID when it is refused or when the room turns out to have no account keys.
+func (g *Engine) firstTemplate(ctx context.Context, server matrix.ServerName, h Handshake, roomID string, local matrix.UserID, known *matrix.RoomVersion) (v matrix.RoomVersion, t Template, err error) {
+	if known != nil {
+		t, err = g.callMake(ctx, server, h, roomID, local, *known)
+		return *known, t, err
+	}
+	v = matrix.RoomVersionMSC4243()
+	t, err = g.callMake(ctx, server, h, roomID, local, v)
+	if refusal, ok := errors.AsType[*peer.Error](err); ok && (refusal.Code == "M_INCOMPATIBLE_ROOM_VERSION" ||
+		refusal.Status != http.StatusForbidden && refusal.Status != http.StatusBadRequest) {
+		return v, t, err
+	}
+	if version, ok := matrix.RoomVersionByID(t.RoomVersion); err == nil && ok && version.HasAccountKeys() {
+		return v, t, nil
+	}
+	v = matrix.RoomVersion12()
+	second, secondErr := g.callMake(ctx, server, h, roomID, local, v)
+	if err != nil && secondErr != nil {
+		return v, second, err // the refusal of the form that was meant to be tried
+	}
+	return v, second, secondErr
 }
 
 func (g *Engine) callMake(ctx context.Context, server matrix.ServerName, h Handshake, roomID string, local matrix.UserID, v matrix.RoomVersion) (t Template, err error) {

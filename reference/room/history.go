@@ -115,7 +115,7 @@ func without(servers []matrix.ServerName, server matrix.ServerName) []matrix.Ser
 // keepHistory checks the events that a server has given for a hole and puts them there, latest last.
 // It reports whether the hole has become smaller.
 func (g *Engine) keepHistory(ctx context.Context, r *liveRoom, server matrix.ServerName, at Place, missing []string, pdus []json.RawMessage) (bool, error) {
-	events := byParents(connected(missing, g.admitAll(ctx, r.version, pdus)))
+	events := byParents(g.connected(missing, g.admitAll(ctx, r.version, pdus)))
 	if len(events) == 0 {
 		return false, peer.NotFound("%s gave none of the events that are missing", server)
 	}
@@ -135,11 +135,14 @@ func (g *Engine) keepHistory(ctx context.Context, r *liveRoom, server matrix.Ser
 	return g.fill(r, at, missing, kept)
 }
 
-// connected are those events that lead to the missing ones; a server may answer with any others.
-func connected(missing []string, events []*matrix.Event) []*matrix.Event {
+// connected are those events that lead to the missing ones, up to what the timeline has already; a
+// server may answer with any others.
+func (g *Engine) connected(missing []string, events []*matrix.Event) []*matrix.Event {
 	byID := map[string]*matrix.Event{}
 	for _, e := range events {
-		byID[e.ID()] = e
+		if k := g.lookup(e.ID()); k == nil || k.place == (Place{}) {
+			byID[e.ID()] = e
+		}
 	}
 	var found []*matrix.Event
 	queue := slices.Clone(missing)

@@ -214,7 +214,8 @@ func (g *Engine) statesAfter(events source, e *matrix.Event) (states []State, un
 
 // stateBefore is the state before an event: the resolution of the states after its parents. For
 // parents that this server does not have, origin is asked for the state; they are returned as a hole
-// in the history.
+// in the history. When a parent cannot be had, as it was rejected or dropped by some server, the state
+// before the event itself is asked for and takes the parent's part.
 func (g *Engine) stateBefore(ctx context.Context, r *liveRoom, origin matrix.ServerName, e *matrix.Event) (before State, hole []string, err error) {
 	var states []State
 	err = g.view(func(events source) (err error) {
@@ -230,7 +231,10 @@ func (g *Engine) stateBefore(ctx context.Context, r *liveRoom, origin matrix.Ser
 	for _, id := range hole {
 		s, err := g.remoteStateAfter(ctx, r, origin, id)
 		if err != nil {
-			return State{}, nil, fmt.Errorf("the state after the parent %s cannot be found: %w", id, err)
+			g.Logger.Info("a parent cannot be fetched", "event", e.ID(), "parent", id, "server", origin, "error", err)
+			if s, err = g.remoteStateBefore(ctx, r, origin, e); err != nil {
+				return State{}, nil, fmt.Errorf("the state before the event cannot be found: %w", err)
+			}
 		}
 		states = append(states, s)
 	}

@@ -22,12 +22,12 @@ func (g *Engine) ServeEvent(origin matrix.ServerName, eventID string) (*matrix.E
 	if k == nil || k.outcome == Rejected {
 		return nil, peer.NotFound("there is no event %s here", eventID)
 	}
-	return k.Event, g.checkResident(k.RoomID(), origin)
+	return k.Event, g.checkReader(k.RoomID(), origin, eventID)
 }
 
 // ServeState answers /state and /state_ids: the state before an event, and its auth chain.
 func (g *Engine) ServeState(origin matrix.ServerName, roomID, eventID string) (state, chain []*matrix.Event, err error) {
-	if err := g.checkResident(roomID, origin); err != nil {
+	if err := g.checkReader(roomID, origin, eventID); err != nil {
 		return nil, nil, err
 	}
 	before, err := g.StateBefore(roomID, eventID)
@@ -54,7 +54,7 @@ func (g *Engine) ServeState(origin matrix.ServerName, roomID, eventID string) (s
 
 // ServeAuthChain answers /event_auth.
 func (g *Engine) ServeAuthChain(origin matrix.ServerName, roomID, eventID string) (chain []*matrix.Event, err error) {
-	if err := g.checkResident(roomID, origin); err != nil {
+	if err := g.checkReader(roomID, origin, eventID); err != nil {
 		return nil, err
 	}
 	err = g.view(func(events source) error {
@@ -70,7 +70,7 @@ func (g *Engine) ServeAuthChain(origin matrix.ServerName, roomID, eventID string
 
 // ServeBackfill answers /backfill: the events from some, and what leads to them, latest first.
 func (g *Engine) ServeBackfill(origin matrix.ServerName, roomID string, from []string, limit int) (found []*matrix.Event, err error) {
-	if err := g.checkResident(roomID, origin); err != nil {
+	if err := g.checkReader(roomID, origin, from...); err != nil {
 		return nil, err
 	}
 	limit = min(max(limit, 0), maxServedBackfill)
@@ -78,13 +78,13 @@ func (g *Engine) ServeBackfill(origin matrix.ServerName, roomID string, from []s
 		found = events.walk(roomID, from, nil, limit)
 		return nil
 	})
-	return found, err
+	return g.readable(roomID, origin, found), err
 }
 
 // ServeMissing answers /get_missing_events: the events between earliest and latest, neither included,
 // oldest first.
 func (g *Engine) ServeMissing(origin matrix.ServerName, roomID string, earliest, latest []string, limit int, minDepth int64) (found []*matrix.Event, err error) {
-	if err := g.checkResident(roomID, origin); err != nil {
+	if err := g.checkReader(roomID, origin, latest...); err != nil {
 		return nil, err
 	}
 	limit = min(max(limit, 0), maxServedMissing)
@@ -99,7 +99,7 @@ func (g *Engine) ServeMissing(origin matrix.ServerName, roomID string, earliest,
 		return nil
 	})
 	found = slices.DeleteFunc(found, func(e *matrix.Event) bool { return e.Depth() < minDepth })
-	return byParents(found), err
+	return byParents(g.readable(roomID, origin, found)), err
 }
 
 // walk collects the events that lead to some, those included, breadth first, without what leads only to
