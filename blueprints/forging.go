@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/wait"
@@ -66,7 +68,7 @@ func (o Outcome) String() string {
 // the test INCONCLUSIVE; a forgery that cannot take the path skips it, with the reason.
 func Try(t testing.TB, v matrix.RoomVersion, path fakeserver.DeliveryPath, row fakeserver.NamedForgery) Outcome {
 	t.Helper()
-	if reason := path.Refuses(row.Forgery, draft(row.On, new(fakeserver.User), new(fakeserver.User))); reason != "" {
+	if reason := path.Refuses(row.Forgery, shape(row.On)); reason != "" {
 		conform.Skip(t, "%s cannot travel by %s: %s", row.Name, path.Name, reason)
 	}
 	if path.Needs == fakeserver.Join {
@@ -84,7 +86,10 @@ func tryInRoom(t testing.TB, v matrix.RoomVersion, path fakeserver.DeliveryPath,
 	control, d := r.author(t, row.On, author)
 	honest := r.Forge(t, control, d, fakeserver.Forgery{})
 	r.deliver(t, path, honest)
-	r.Alice.MustSee(conform.Setup(t), r.ID, honest.EventID)
+	r.Fence(t)
+	if o := r.Observe(t, honest); !o.InState {
+		conform.Inconclusive(t, "the control failed: the event without the forgery is not in the room's state; %s", o)
+	}
 	r.Keep(t, honest)
 
 	forger, d := r.author(t, row.On, author)
@@ -118,6 +123,9 @@ func tryInJoin(t testing.TB, v matrix.RoomVersion, path fakeserver.DeliveryPath,
 
 	r := first.Another(t)
 	author, d := r.author(t, row.On, r.cast(t, row.On))
+	victim := r.Peer.Member(t, "victim")
+	r.Keep(t, r.Forge(t, victim, fakeserver.Membership(victim.ID(v), "join"), fakeserver.Forgery{}))
+	r.Room.SetCast(fakeserver.Cast{Victim: string(victim.ID(v)), VictimName: victim.Name()})
 	forged := r.Forge(t, author, d, row.Forgery)
 	r.deliver(t, path, forged)
 	r.open(t)
@@ -151,6 +159,15 @@ func (r *Room) Another(t testing.TB) *Room {
 	return &twin
 }
 
+// shape is the type of the events of a kind, and that they are state events: what a delivery path asks
+// about before there is anyone to send them.
+func shape(kind fakeserver.Kind) fakeserver.Draft {
+	if kind == fakeserver.CreateEvent {
+		return fakeserver.State("m.room.create", "", nil)
+	}
+	return Probe()
+}
+
 // draft is the honest event in which forgeries of a kind are committed. Author sends it; second is
 // another user of the author's server, who authorises or is invited.
 func draft(kind fakeserver.Kind, author, second *fakeserver.User) fakeserver.Draft {
@@ -169,17 +186,17 @@ func draft(kind fakeserver.Kind, author, second *fakeserver.User) fakeserver.Dra
 		return fakeserver.State("m.room.power_levels", "", powerLevels(author.KeyID()))
 	case fakeserver.JoinRulesEvent:
 		return fakeserver.State("m.room.join_rules", "", map[string]any{"join_rule": "public", "org.countersign.tag": Unique("tag")})
-	case fakeserver.CreateEvent:
-		return fakeserver.State("m.room.create", "", map[string]any{"org.countersign.tag": Unique("tag")})
 	default:
 		return Probe()
 	}
 }
 
-// powerLevels gives a moderator the power to change them and the join rules, and lets everyone send
-// other state.
+// powerLevels gives a moderator the power to change them and the join rules, and lets everyone invite
+// and send other state.
 func powerLevels(moderator matrix.UserID) map[string]any {
-	levels := map[string]any{"state_default": 0, "events": map[string]any{"m.room.power_levels": 50, "m.room.join_rules": 50}}
+	levels := map[string]any{
+		"state_default": 0, "invite": 0, "events": map[string]any{"m.room.power_levels": 50, "m.room.join_rules": 50},
+	}
 	if moderator != "" {
 		levels["users"] = map[string]any{string(moderator): 50}
 	}
@@ -284,21 +301,36 @@ func (r *Room) Observe(t testing.TB, f fakeserver.Forged) Outcome {
 	t.Helper()
 	next := r.Next(t)
 	r.Alice.MustSee(conform.Setup(t), r.ID, next.ID())
-	shown := r.Alice.View().Room(r.ID).Event(f.EventID)
-	if !shown.Exists() {
-		for _, event := range r.Alice.MustHistory(conform.Setup(t), r.ID) {
-			if event.Get("event_id").Str == f.EventID {
-				shown = event
-			}
-		}
-	}
+	shown := r.shown(t, f)
 	return Outcome{
 		InState:   slices.Contains(r.StateBefore(t, next), f.EventID),
 		BuiltUpon: slices.Contains(next.PrevEvents(), f.EventID),
 		Shown:     shown.Exists(),
-		Emptied:   shown.Exists() && shown.Get("content").Raw == "{}",
+		Emptied:   shown.Raw == "{}",
 		Served:    r.Peer.Event(conform.Setup(t), r.At, f.EventID).StatusCode() == 200,
 	}
+}
+
+// shown is the content of an event as alice's client is given it: in /sync, in /messages, or, when the
+// event came with the state of a room that she joined, as the state in its place. It does not exist
+// when she is not given the event.
+func (r *Room) shown(t testing.TB, f fakeserver.Forged) gjson.Result {
+	t.Helper()
+	setup := conform.Setup(t)
+	if event := r.Alice.View().Room(r.ID).Event(f.EventID); event.Exists() {
+		return event.Get("content")
+	}
+	for _, event := range r.Alice.MustHistory(setup, r.ID) {
+		if event.Get("event_id").Str == f.EventID {
+			return event.Get("content")
+		}
+	}
+	for _, event := range r.Alice.AllState(setup, r.ID).MustOK(setup).Array() {
+		if event.Get("event_id").Str == f.EventID {
+			return event.Get("content")
+		}
+	}
+	return gjson.Result{}
 }
 
 // Eventually observes an event until it has had an effect, or for as long as a wait lasts, and

@@ -137,7 +137,7 @@ func TestForge_Replay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			conform.Covers(t, "MSC4243-FORGE-26")
+			conform.Covers(t, "MSC4243-FORGE-26", "MSC4243-FORGE-19")
 			// Two rooms with the same members; fay has power in the first one only.
 			powerful := blueprints.Create("power_level_content_override", map[string]any{"state_default": 0})
 			there := blueprints.FayJoined(t, v, powerful)
@@ -156,6 +156,48 @@ func TestForge_Replay(t *testing.T) {
 			if got := here.Observe(t, forged); got.Effective() {
 				conform.Violation(t, "MSC4243-FORGE-26", "an event made for one room has no effect in another", got.String())
 			}
+		})
+	}
+}
+
+// Room version 12: the room ID is the hash of the create event, so another create event is another
+// room's.
+func TestForge_ReplacedCreateEvent(t *testing.T) {
+	v := conform.AccountKeyVersion(t)
+	for _, row := range fakeserver.Forgeries() {
+		if row.On != fakeserver.CreateEvent {
+			continue
+		}
+		t.Run(row.Name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "MSC4243-FORGE-27", "MSC4243-FORGE-51")
+			r := blueprints.Visited(t, v)
+			original := r.Room.State("m.room.create", "")
+			other := r.Peer.Member(t, "other")
+			forged, err := fakeserver.Forge(fakeserver.Proto{
+				ProtoEvent: matrix.ProtoEvent{
+					Type: "m.room.create", StateKey: matrix.StateKey(""), Sender: original.Sender(), Content: original.Content(),
+					Depth: original.Depth(), OriginServerTS: original.OriginServerTS(),
+				},
+				Version: v, Author: r.Fay, Cast: fakeserver.Cast{Other: other},
+			}, row.Forgery)
+			if err != nil {
+				conform.HarnessError(t, "%v", err)
+			}
+			r.Room.Plant(forged)
+			if response := r.Alice.Join(t, r.ID, string(r.Peer.Name())); response.OK() {
+				r.Alice.MustSeeMember(conform.Setup(t), r.ID, r.Alice.UserID, "join")
+				r.Fence(t)
+				if got := r.Observe(t, forged); got.Effective() {
+					conform.Violation(t, "MSC4243-FORGE-27", "a create event that is not the room's has no effect", got.String())
+				}
+			}
+
+			// Control: the homeserver joins a room with its own create event.
+			control := r.Another(t)
+			setup := conform.Setup(t)
+			control.Alice.MustJoin(setup, control.ID, string(r.Peer.Name()))
+			control.Alice.MustSeeMember(setup, control.ID, control.Alice.UserID, "join")
 		})
 	}
 }
