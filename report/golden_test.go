@@ -70,6 +70,17 @@ run TestForgery/duplicate-key
 covers TestForgery/duplicate-key MSC4243-FORGE-59
 finding TestForgery/duplicate-key {"verdict":"INFO","requirement":"MSC4243-FORGE-59","observed":"the last of the two keys counts"}
 pass TestForgery/duplicate-key 0.20
+run TestForgery/duplicate-content
+covers TestForgery/duplicate-content MSC4243-FORGE-59
+finding TestForgery/duplicate-content {"verdict":"INFO","requirement":"MSC4243-FORGE-59","observed":"duplicate keys in the content: the event is dropped"}
+pass TestForgery/duplicate-content 0.20
+run TestForgery/expired
+covers TestForgery/expired MSC4243-SIG-03
+pass TestForgery/expired 0.20
+run TestForgery/expired-twice
+covers TestForgery/expired-twice MSC4243-SIG-03
+finding TestForgery/expired-twice {"verdict":"SKIP","observed":"this target cannot pause a server"}
+skip TestForgery/expired-twice 0.00
 fail TestForgery 6.01
 run TestLost
 print TestLost lost_test.go:9: no room
