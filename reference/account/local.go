@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"countersign/matrix"
+	"countersign/reference/internal/lru"
 	"countersign/reference/store"
 )
 
@@ -44,7 +46,19 @@ type Directory struct {
 	closing context.Context
 	close   context.CancelFunc
 	group   sync.WaitGroup
+	// accounts are local accounts by name, names the names by key, and entries what is known of
+	// keys of other servers.
+	accounts *lru.Cache[string, matrix.Account]
+	names    *lru.Cache[string, string]
+	entries  *lru.Cache[matrix.UserID, Entry]
+	// changes counts what could make a cached value stale: what was read before a change is not
+	// cached after it. fresh is held while that is checked.
+	changes atomic.Uint64
+	fresh   sync.Mutex
 }
+
+// cached bounds each of the caches.
+const cached = 32_768
 
 // New makes the directory of a server. Start sets its retries going, Close ends them.
 func New(options Options) *Directory {
@@ -52,6 +66,8 @@ func New(options Options) *Directory {
 	return &Directory{
 		Options: options, asking: map[matrix.UserID]chan struct{}{}, pending: map[matrix.ServerName][]matrix.UserID{},
 		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1), busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
+		accounts: lru.New[string, matrix.Account](cached), names: lru.New[string, string](cached),
+		entries: lru.New[matrix.UserID, Entry](cached),
 	}
 }
 
@@ -59,6 +75,23 @@ func New(options Options) *Directory {
 func (d *Directory) Close() {
 	d.close()
 	d.group.Wait()
+}
+
+// keep caches a value that was read when changes was what it is given as, unless it may be stale.
+func (d *Directory) keep(changes uint64, put func()) {
+	d.fresh.Lock()
+	defer d.fresh.Unlock()
+	if changes == d.changes.Load() {
+		put()
+	}
+}
+
+// forget drops cached values that have changed in the store.
+func (d *Directory) forget(drop func()) {
+	d.fresh.Lock()
+	defer d.fresh.Unlock()
+	d.changes.Add(1)
+	drop()
 }
 
 // Account is the account key of a local user, by account name. It is minted when it is first asked
@@ -86,7 +119,12 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 	return result, err
 }
 
+// existing is the account key of a local user who has one.
 func (d *Directory) existing(name string) (a matrix.Account, ok bool, err error) {
+	if a, ok := d.accounts.Get(name); ok {
+		return a, true, nil
+	}
+	changes := d.changes.Load()
 	err = d.DB.View(func(tx *store.Tx) error {
 		seed := tx.Table(tableSeeds).Get(store.Key(name))
 		if seed == nil {
@@ -96,6 +134,9 @@ func (d *Directory) existing(name string) (a matrix.Account, ok bool, err error)
 		a, err = accountFromSeed(name, seed)
 		return err
 	})
+	if ok && err == nil {
+		d.keep(changes, func() { d.accounts.Put(name, a) })
+	}
 	return a, ok, err
 }
 
@@ -123,6 +164,10 @@ func (d *Directory) LocalAccount(user matrix.UserID) (a matrix.Account, name str
 // localName is who has an account key on this server, and whether the key was this server's before
 // its owner was erased.
 func (d *Directory) localName(key string) (name string, erased, ok bool) {
+	if name, ok := d.names.Get(key); ok {
+		return name, false, true
+	}
+	changes := d.changes.Load()
 	err := d.DB.View(func(tx *store.Tx) error {
 		if n := tx.Table(tableKeys).Get(store.Key(key)); n != nil {
 			name, ok = string(n), true
@@ -130,6 +175,9 @@ func (d *Directory) localName(key string) (name string, erased, ok bool) {
 		erased = tx.Table(tableErased).Get(store.Key(key)) != nil
 		return nil
 	})
+	if ok && err == nil {
+		d.keep(changes, func() { d.names.Put(key, name) })
+	}
 	return name, erased, ok && err == nil
 }
 
@@ -162,6 +210,10 @@ func (d *Directory) Erase(name string) error {
 	if err != nil {
 		return fmt.Errorf("erasing %q: %w", name, err)
 	}
+	d.forget(func() {
+		d.accounts.Delete(name)
+		d.names.Delete(key)
+	})
 	d.changed(a.Key().UserID(d.ServerName), Entry{State: Erased})
 	return nil
 }

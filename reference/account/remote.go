@@ -36,6 +36,10 @@ type attempt struct {
 }
 
 func (d *Directory) remoteEntry(user matrix.UserID) (e Entry) {
+	if e, ok := d.entries.Get(user); ok {
+		return e
+	}
+	changes := d.changes.Load()
 	err := d.DB.View(func(tx *store.Tx) error {
 		r, err := getRemote(tx, user)
 		e = Entry(r)
@@ -45,6 +49,7 @@ func (d *Directory) remoteEntry(user matrix.UserID) (e Entry) {
 		d.Logger.Error("reading the verification state of an account key", "user", user, "error", err)
 		return Entry{}
 	}
+	d.keep(changes, func() { d.entries.Put(user, e) })
 	return e
 }
 
@@ -108,6 +113,11 @@ func (d *Directory) learn(said map[matrix.UserID]Entry) error {
 	if err != nil {
 		return err
 	}
+	d.forget(func() {
+		for user := range changes {
+			d.entries.Delete(user)
+		}
+	})
 	d.mutex.Lock()
 	for user := range changes {
 		delete(d.attempts, user)

@@ -31,7 +31,7 @@ func (g *Engine) event(tx *store.Tx, id string) (*known, error) {
 		return nil, fmt.Errorf("event %s: %w", id, err)
 	}
 	key := parsedKey{id, r.redactedBy != ""}
-	e, ok := g.parsed.get(key)
+	e, ok := g.parsed.Get(key)
 	if !ok {
 		v, found := matrix.RoomVersionByID(r.version)
 		if !found {
@@ -40,7 +40,7 @@ func (g *Engine) event(tx *store.Tx, id string) (*known, error) {
 		if e, err = matrix.ParseTrustedEvent(v, append([]byte(nil), r.pdu...)); err != nil {
 			return nil, fmt.Errorf("event %s: %w", id, err)
 		}
-		g.parsed.put(key, e)
+		g.parsed.Put(key, e)
 	}
 	r.pdu = nil
 	return &known{Event: e, record: r}, nil

@@ -53,7 +53,7 @@ func (g *Engine) saveState(tx *store.Tx, parent, s State) (State, error) {
 		return State{}, err
 	}
 	root := s.root
-	tx.OnCommit(func() { g.groups.put(n, root) })
+	tx.OnCommit(func() { g.groups.Put(n, root) })
 	return s, nil
 }
 
@@ -62,7 +62,7 @@ func (g *Engine) loadState(tx *store.Tx, group uint64) (State, error) {
 	var chain []groupRecord
 	var root *node
 	for n := group; n != 0; {
-		if cached, ok := g.groups.get(n); ok {
+		if cached, ok := g.groups.Get(n); ok {
 			root = cached
 			break
 		}
@@ -80,7 +80,7 @@ func (g *Engine) loadState(tx *store.Tx, group uint64) (State, error) {
 		}
 	}
 	if len(chain) > 0 {
-		g.groups.put(group, s.root)
+		g.groups.Put(group, s.root)
 	}
 	s.group = group
 	return s, nil

@@ -128,7 +128,7 @@ func (g *Engine) resolve(r *liveRoom, events source, states []State) (State, err
 	}
 	key, cacheable := resolutionKey(r.id, distinct)
 	if cacheable {
-		if s, ok := g.resolutions.get(key); ok {
+		if s, ok := g.resolutions.Get(key); ok {
 			return s, nil
 		}
 	}
@@ -142,7 +142,7 @@ func (g *Engine) resolve(r *liveRoom, events source, states []State) (State, err
 	}
 	s := distinct[0].become(m)
 	if cacheable && len(events.pending) == 0 {
-		g.resolutions.put(key, s)
+		g.resolutions.Put(key, s)
 	}
 	return s, nil
 }

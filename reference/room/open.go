@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"countersign/matrix"
+	"countersign/reference/internal/lru"
 	"countersign/reference/store"
 )
 
@@ -19,9 +20,9 @@ const (
 type Engine struct {
 	Options
 	stream      *stream
-	parsed      *cache[parsedKey, *matrix.Event]
-	groups      *cache[uint64, *node]
-	resolutions *cache[string, State]
+	parsed      *lru.Cache[parsedKey, *matrix.Event]
+	groups      *lru.Cache[uint64, *node]
+	resolutions *lru.Cache[string, State]
 	// entering and fetching let one attempt at a time enter a room, or fetch an event.
 	entering, fetching *keyedLock
 
@@ -29,17 +30,21 @@ type Engine struct {
 	mutex     sync.Mutex
 	rooms     map[string]*liveRoom
 	listeners []func(roomID string, users []matrix.UserID)
+	// touched are the positions of the latest changes of rooms; before is that of all others.
+	touched map[string]Position
+	before  Position
 }
 
 // New opens the engine on its store.
 func New(options Options) (*Engine, error) {
 	g := &Engine{
-		Options: options, parsed: newCache[parsedKey, *matrix.Event](cachedEvents),
-		groups: newCache[uint64, *node](cachedGroups), resolutions: newCache[string, State](cachedResolutions),
-		entering: newKeyedLock(), fetching: newKeyedLock(), rooms: map[string]*liveRoom{},
+		Options: options, parsed: lru.New[parsedKey, *matrix.Event](cachedEvents),
+		groups: lru.New[uint64, *node](cachedGroups), resolutions: lru.New[string, State](cachedResolutions),
+		entering: newKeyedLock(), fetching: newKeyedLock(), rooms: map[string]*liveRoom{}, touched: map[string]Position{},
 	}
 	err := g.DB.View(func(tx *store.Tx) error {
-		g.stream = newStream(Position(tx.Table(tableStream).Last()))
+		g.before = Position(tx.Table(tableStream).Last())
+		g.stream = newStream(g.before)
 		return nil
 	})
 	if err != nil {
@@ -59,9 +64,19 @@ func (g *Engine) OnChange(f func(roomID string, users []matrix.UserID)) {
 	g.listeners = append(g.listeners, f)
 }
 
+// Touched is a position at or after the latest thing that OnChange has reported of a room; since the
+// start of the server nothing has happened in the room after it.
+func (g *Engine) Touched(roomID string) Position {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return max(g.touched[roomID], g.before)
+}
+
 func (g *Engine) notify(roomID string, users []matrix.UserID) {
+	now := g.Now()
 	g.mutex.Lock()
 	listeners := g.listeners
+	g.touched[roomID] = max(now, g.touched[roomID])
 	g.mutex.Unlock()
 	for _, f := range listeners {
 		f(roomID, users)
