@@ -62,13 +62,19 @@ func (o Outcome) String() string {
 	return "the event is " + strings.Join(seen, ", ")
 }
 
+// CannotTravel is the reason why a forgery cannot be delivered on a path, or empty when it can. A table
+// of tests leaves such a cell out.
+func CannotTravel(path fakeserver.DeliveryPath, row fakeserver.NamedForgery) string {
+	return path.Refuses(row.Forgery, shape(row.On))
+}
+
 // Try commits a forgery and says what came of it. It takes the four steps of a negative test: the
 // same event without the forgery is accepted (control), the forgery is delivered on the path, a later
 // honest event arrives (fence), and the outcome is observed. A control or a fence that fails leaves
 // the test INCONCLUSIVE; a forgery that cannot take the path skips it, with the reason.
 func Try(t testing.TB, v matrix.RoomVersion, path fakeserver.DeliveryPath, row fakeserver.NamedForgery) Outcome {
 	t.Helper()
-	if reason := path.Refuses(row.Forgery, shape(row.On)); reason != "" {
+	if reason := CannotTravel(path, row); reason != "" {
 		conform.Skip(t, "%s cannot travel by %s: %s", row.Name, path.Name, reason)
 	}
 	if path.Needs == fakeserver.Join {
