@@ -160,11 +160,7 @@ type deviceLists struct {
 
 // deviceListsBetween is what has changed between two tokens, for one user. All users are named as
 // clients know them; nobody follows the devices of hidden users.
-func (a *API) deviceListsBetween(s userdb.Session, since, until syncToken) (lists deviceLists, err error) {
-	memberships, err := a.engine.Memberships(s.User)
-	if err != nil {
-		return lists, err
-	}
+func (a *API) deviceListsBetween(s userdb.Session, memberships []room.Membership, since, until syncToken) (lists deviceLists, err error) {
 	changed, gone := map[matrix.UserID]bool{}, map[matrix.UserID]bool{}
 	readers := map[string]*reader{}
 	for _, m := range memberships {
@@ -285,7 +281,11 @@ func (a *API) keyChanges(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	lists, err := a.deviceListsBetween(c.session, from, to)
+	memberships, err := a.engine.Memberships(c.user())
+	if err != nil {
+		return nil, err
+	}
+	lists, err := a.deviceListsBetween(c.session, memberships, from, to)
 	return map[string]any{"changed": nonNil(lists.Changed), "left": nonNil(lists.Left)}, err
 }
 

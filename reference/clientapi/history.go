@@ -39,6 +39,8 @@ type page struct {
 	end gap
 	// exhausted is set when nothing follows.
 	exhausted bool
+	// whole is set when the reading has come to the create event: nothing is missing before it.
+	whole bool
 }
 
 // shownEvent is an event both ways.
@@ -94,6 +96,7 @@ func (r *reader) read(q reading) (page, error) {
 			if len(p.events) == q.limit {
 				return p, nil
 			}
+			p.whole = p.whole || e.IsCreate()
 			p.end = behind(e)
 			if q.backwards {
 				p.end = before(e)

@@ -33,7 +33,7 @@ type reader struct {
 // translator is the translator of a room.
 func (a *API) translator(roomID string, v matrix.RoomVersion) translator {
 	return translator{
-		names: a.directory, version: v, exists: a.users.Exists, server: a.server,
+		names: newMemo(a.directory), version: v, exists: a.users.Exists, server: a.server,
 		membership: func(user matrix.UserID) string {
 			m, _ := a.engine.Membership(roomID, user)
 			return m.Membership

@@ -57,7 +57,32 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, unrecognised(http.StatusNotFound))
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.EscapedPath(), "//") {
+			writeError(w, unrecognised(http.StatusNotFound))
+			return
+		}
+		mux.ServeHTTP(w, keepDots(r))
+	})
+}
+
+// keepDots keeps ServeMux from taking "." and ".." in a path for what they are in a file system: here
+// they are state keys and transaction IDs like any other.
+func keepDots(r *http.Request) *http.Request {
+	segments := strings.Split(r.URL.EscapedPath(), "/")
+	changed := false
+	for i, segment := range segments {
+		if segment == "." || segment == ".." {
+			segments[i] = strings.ReplaceAll(segment, ".", "%2E")
+			changed = true
+		}
+	}
+	if !changed {
+		return r
+	}
+	kept := r.Clone(r.Context())
+	kept.URL.RawPath = strings.Join(segments, "/")
+	return kept
 }
 
 // endpoint reads the request, authenticates it, and writes the answer.

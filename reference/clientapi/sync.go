@@ -206,7 +206,13 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 	}
 	since := q.from()
 	answer = &syncAnswer{Presence: batch[any](nil)}
-	rooms, err := a.syncRooms(q, until)
+	// The memberships are read after the token: what is newer than the token can then be told from
+	// what belongs to it.
+	memberships, err := a.engine.Memberships(q.session.User)
+	if err != nil {
+		return nil, false, err
+	}
+	rooms, err := a.syncRooms(q, until, memberships)
 	if err != nil {
 		return nil, false, err
 	}
@@ -221,7 +227,7 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 	until.toDevice = toDevice
 	answer.ToDevice = batch(messages)
 	if q.since != nil && (since.rooms != until.rooms || since.data != until.data) {
-		if answer.DeviceLists, err = a.deviceListsBetween(q.session, since, until); err != nil {
+		if answer.DeviceLists, err = a.deviceListsBetween(q.session, memberships, since, until); err != nil {
 			return nil, false, err
 		}
 	}
@@ -283,13 +289,9 @@ func (a *API) syncAccountData(q *syncRequest, since, until syncToken, answer *sy
 }
 
 // syncRooms are the rooms of an answer.
-func (a *API) syncRooms(q *syncRequest, until syncToken) (*syncRooms, error) {
+func (a *API) syncRooms(q *syncRequest, until syncToken, memberships []room.Membership) (*syncRooms, error) {
 	rooms := &syncRooms{
 		Join: map[string]*syncRoom{}, Invite: map[string]*invitedRoom{}, Knock: map[string]*knockedRoom{}, Leave: map[string]*syncRoom{},
-	}
-	memberships, err := a.engine.Memberships(q.session.User)
-	if err != nil {
-		return nil, err
 	}
 	for _, m := range memberships {
 		if !q.filter.Room.wantsRoom(m.RoomID) {
@@ -304,7 +306,13 @@ func (a *API) syncRooms(q *syncRequest, until syncToken) (*syncRooms, error) {
 
 // syncMembership adds one room to an answer, if there is anything to say about it.
 func (a *API) syncMembership(q *syncRequest, until syncToken, m room.Membership, rooms *syncRooms) error {
+	if m.Position > until.rooms {
+		// Changed after the token. What matters is whether the user was in the room at the token.
+		m.Membership = a.membershipAt(m, until.rooms)
+	}
 	switch m.Membership {
+	case "":
+		return nil
 	case "join":
 		joined, err := a.syncJoined(q, until, m)
 		if joined != nil {
@@ -329,6 +337,19 @@ func (a *API) syncMembership(q *syncRequest, until syncToken, m room.Membership,
 		rooms.Leave[m.RoomID] = left
 	}
 	return err
+}
+
+// membershipAt is "join" when the user of a membership was in the room at an earlier position; otherwise
+// it is empty, and the room is left to the answer after this one.
+func (a *API) membershipAt(m room.Membership, at room.Position) string {
+	state, err := a.engine.StateAt(m.RoomID, at)
+	if err != nil {
+		return "" // a room that this server is not in
+	}
+	if e := a.engine.StateEvent(state, "m.room.member", string(m.User)); e != nil && e.Membership() == "join" {
+		return "join"
+	}
+	return ""
 }
 
 // strippedOf is the stripped state of an invitation or a knock, nil when there is nothing to tell. An

@@ -134,13 +134,17 @@ func (s *roomSync) readTimeline() (err error) {
 		return err
 	}
 	s.start = s.timeline.end
-	if s.limited = len(s.timeline.events) > limit || !s.timeline.exhausted; s.limited {
+	if len(s.timeline.events) > limit || !s.timeline.exhausted {
+		s.limited = true
 		s.timeline.events = s.timeline.events[:min(limit, len(s.timeline.events))]
 		if n := len(s.timeline.events); n > 0 {
 			s.start = before(s.timeline.events[n-1].Stored)
 		} else {
 			s.start = s.end
 		}
+	}
+	if s.fresh && !s.timeline.whole {
+		s.limited = true // there is history before, be it on other servers
 	}
 	slices.Reverse(s.timeline.events)
 	return nil
