@@ -105,11 +105,16 @@ func (p *Printer) topLevel(suite, name string, judged []Test) string {
 	}
 	rolled := verdict.Rollup(all...)
 	text := fmt.Sprintf("%s  %s/%s", p.verdict(rolled), suite, name)
-	if n := len(judged); n > 1 {
+	if n := len(judged); n > 1 && counts.Of(rolled) == n {
 		text += fmt.Sprintf(", %d cases", n)
-		if of := counts.Of(rolled); of < n {
-			text += fmt.Sprintf(", %d of them %s", of, rolled)
+	} else if n > 1 {
+		var parts []string
+		for _, v := range verdict.All() {
+			if of := counts.Of(v); of > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", of, strings.ToLower(string(v))))
+			}
 		}
+		text += fmt.Sprintf(", %d cases: %s", n, strings.Join(parts, ", "))
 	}
 	return fmt.Sprintf("%s (%.2f s)", text, longest)
 }
