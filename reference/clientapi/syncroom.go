@@ -67,10 +67,9 @@ func (a *API) syncJoined(q *syncRequest, until syncToken, m room.Membership) (*s
 	}
 	b := batch(ephemeral)
 	answer.Ephemeral = &b
-	quiet := len(state)+len(s.timeline.events)+len(ephemeral) == 0 && !s.limited && !s.fresh && !q.fullState
-	if quiet {
-		read, err := s.hasRead()
-		if err != nil || !read {
+	if len(state)+len(s.timeline.events) == 0 && !s.limited && !s.fresh && !q.fullState {
+		quiet, err := s.isSilent()
+		if quiet || err != nil {
 			return nil, err
 		}
 	}
@@ -84,6 +83,16 @@ func (a *API) syncJoined(q *syncRequest, until syncToken, m room.Membership) (*s
 		answer.Summary = &summary
 	}
 	return answer, nil
+}
+
+// isSilent reports whether nobody has begun or ceased to type in the room, or has read it.
+func (s *roomSync) isSilent() (bool, error) {
+	ephemeral, err := s.ephemeral()
+	if err != nil || len(ephemeral) > 0 {
+		return false, err
+	}
+	read, err := s.hasRead()
+	return !read, err
 }
 
 // quietRoom is a joined room of which there is nothing to say but account data, nil when the reader is
