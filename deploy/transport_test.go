@@ -110,14 +110,14 @@ func TestTransportBoundsEveryExchange(t *testing.T) {
 			_, _ = w.Write(make([]byte, 1<<20))
 		}
 	}), "hs1")
-	rt := NewTransport(TransportConfig{
-		CA: ca, Resolve: func(string) string { return addr }, Timeout: 300 * time.Millisecond, MaxBody: 1 << 20,
-	})
+	resolve := func(string) string { return addr }
+	rt := NewTransport(TransportConfig{CA: ca, Resolve: resolve, Timeout: 300 * time.Millisecond})
 	_, _, err = get(t, rt, "https://hs1/hang")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "took longer than 300ms")
 	_, _, err = get(t, rt, "https://hs1/trickle")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	rt = NewTransport(TransportConfig{CA: ca, Resolve: resolve, MaxBody: 1 << 20})
 	_, _, err = get(t, rt, "https://hs1/reset")
 	require.Error(t, err)
 	_, body, err := get(t, rt, "https://hs1/endless")
