@@ -79,6 +79,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // HeardFrom notes that a server has sent a request that it has signed.
 func (c *Client) HeardFrom(server matrix.ServerName) { c.backoff.heardFrom(server) }
 
+// Forgive forgets the failures of a server.
+func (c *Client) Forgive(server matrix.ServerName) { c.backoff.succeeded(server) }
+
 // Call implements peer.Caller.
 func (c *Client) Call(ctx context.Context, server matrix.ServerName, call peer.Call) ([]byte, error) {
 	if server == c.ServerName {
