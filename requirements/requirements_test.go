@@ -46,6 +46,17 @@ func TestDefault_TestsAreOwedForTheAreasThatExist(t *testing.T) {
 	}
 }
 
+// What a text only recommends or permits cannot fail a server, except in a strict run.
+func TestDefault_OnlyRequirementsAreStrict(t *testing.T) {
+	c, err := Default()
+	require.NoError(t, err)
+	for _, r := range c.Requirements() {
+		if r.Profile == Strict {
+			assert.Contains(t, []Level{Must, Implied}, r.Level, r.ID)
+		}
+	}
+}
+
 func TestEmbeddedFiles_SatisfyTheSchema(t *testing.T) {
 	schema := compileSchema(t)
 	names, err := fs.Glob(embedded, "*.yaml")
