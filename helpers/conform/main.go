@@ -60,6 +60,9 @@ func Main(m *testing.M, options Options) {
 	if list := flag.Lookup("test.list"); list != nil && list.Value.String() != "" {
 		os.Exit(m.Run())
 	}
+	if err := raiseParallelism(); err != nil {
+		os.Exit(refuse(os.Stdout, os.Stderr, err))
+	}
 	os.Exit(runPackage(context.Background(), options, m.Run, os.Stdout, os.Stderr))
 }
 
