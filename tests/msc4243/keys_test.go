@@ -186,16 +186,20 @@ func TestAccountKey_IsMintedOnce(t *testing.T) {
 	r := hosting(t)
 	fresh := r.User(t, r.HS.Alias(), "fresh")
 	rooms := make([]*csapi.Response, 8)
-	var calls sync.WaitGroup
+	var connected, asked sync.WaitGroup
+	connected.Add(len(rooms))
 	for i := range rooms {
-		calls.Go(func() {
-			// Its error is in the response, too.
-			rooms[i], _ = fresh.Do(t.Context(), "POST", csapi.Path("v3", "createRoom"), csapi.Body(map[string]any{
+		asked.Go(func() {
+			// Connections that are open let the requests arrive together. What goes wrong is in rooms.
+			_, _ = fresh.Do(t.Context(), http.MethodGet, csapi.Path("v3", "account", "whoami"))
+			connected.Done()
+			connected.Wait()
+			rooms[i], _ = fresh.Do(t.Context(), http.MethodPost, csapi.Path("v3", "createRoom"), csapi.Body(map[string]any{
 				"room_version": r.Version.ID, "preset": "public_chat", "creation_content": map[string]any{"com.example.room": i},
 			}))
 		})
 	}
-	calls.Wait()
+	asked.Wait()
 	keys := map[matrix.UserID]bool{}
 	for _, room := range rooms {
 		keys[creatorOf(t, r, room.MustString(conform.Setup(t), "room_id"))] = true
