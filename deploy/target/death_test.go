@@ -139,6 +139,26 @@ func left(t *testing.T, dir string, pid int, urls []string) (what []string) {
 	return what
 }
 
+func TestARunInTheBackgroundCanBeInterrupted(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	// A shell starts its background jobs with SIGINT ignored.
+	run := exec.Command("sh", "-c", `trap "" INT; exec "$0" "$@"`, self, deployAnd, "wait")
+	run.Env = append(os.Environ(), "TMPDIR="+dir, "COUNTERSIGN_TARGET="+execTarget(t, fakehs.Healthy))
+	out, err := run.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, run.Start())
+	lines := bufio.NewScanner(out)
+	for range 2 {
+		require.True(t, lines.Scan(), "the run did not get its servers up")
+	}
+	require.NoError(t, run.Process.Signal(syscall.SIGINT))
+	require.Error(t, run.Wait())
+	require.Equal(t, syscall.SIGTERM, run.ProcessState.Sys().(syscall.WaitStatus).Signal())
+	requireEmpty(t, dir)
+}
+
 func TestAnInterruptEndsAnOpening(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
