@@ -36,6 +36,7 @@ type Server struct {
 	db                 *store.DB
 	client             *fed.Client
 	queue              *fed.Queue
+	keys               *fed.KeyRing
 	directory          *account.Directory
 	engine             *room.Engine
 	clients, federated *http.Server
@@ -78,11 +79,11 @@ func (s *Server) assemble() error {
 		ServerName: name, Key: key, RootCAs: s.config.RootCAs, Logger: logger, Clock: time.Now,
 	})
 	s.queue = fed.NewQueue(s.db, s.client, logger)
-	keys := fed.NewKeyRing(s.db, s.client, time.Now)
+	s.keys = fed.NewKeyRing(s.db, s.client, time.Now)
 	users := userdb.New(s.db, name)
 	s.directory = account.New(account.Options{DB: s.db, ServerName: name, Peers: s.client, Logger: logger, Clock: time.Now})
 	s.engine, err = room.New(room.Options{
-		DB: s.db, ServerName: name, ServerKey: key, Directory: s.directory, Peers: s.client, Keys: keys,
+		DB: s.db, ServerName: name, ServerKey: key, Directory: s.directory, Peers: s.client, Keys: s.keys,
 		Outbox: s.queue, Users: users, Logger: logger, Clock: time.Now,
 	})
 	if err != nil {
@@ -93,7 +94,7 @@ func (s *Server) assemble() error {
 		RegistrationSharedSecret: s.config.RegistrationSharedSecret, Logger: logger, Clock: time.Now,
 	})
 	federation := fed.NewServer(fed.ServerOptions{
-		ServerName: name, Key: key, Keys: keys, Client: s.client, Queue: s.queue, Engine: s.engine,
+		ServerName: name, Key: key, Keys: s.keys, Client: s.client, Queue: s.queue, Engine: s.engine,
 		Directory: s.directory, Local: api, Logger: logger, Clock: time.Now,
 	})
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -164,6 +165,7 @@ func (s *Server) shutDown() error {
 	_ = s.config.ClientListener.Close()
 	_ = s.config.FederationListener.Close()
 	s.queue.Close()
+	s.keys.Close()
 	s.directory.Close()
 	s.client.Close()
 	if err := s.db.Close(); err != nil {

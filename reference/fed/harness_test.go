@@ -70,6 +70,7 @@ type homeserver struct {
 	db        *store.DB
 	client    *fed.Client
 	queue     *fed.Queue
+	keys      *fed.KeyRing
 	directory *account.Directory
 	engine    *room.Engine
 	http      *http.Server
@@ -130,15 +131,15 @@ func (h *homeserver) serve(listener net.Listener) {
 	}
 	h.client = fed.NewClient(fed.ClientOptions{ServerName: h.name, Key: h.key, RootCAs: h.network.pool, Logger: logger, Clock: time.Now})
 	h.queue = fed.NewQueue(h.db, h.client, logger)
-	keys := fed.NewKeyRing(h.db, h.client, time.Now)
+	h.keys = fed.NewKeyRing(h.db, h.client, time.Now)
 	h.directory = account.New(account.Options{DB: h.db, ServerName: h.name, Peers: h.client, Logger: logger, Clock: time.Now})
 	h.engine, err = room.New(room.Options{
-		DB: h.db, ServerName: h.name, ServerKey: h.key, Directory: h.directory, Peers: h.client, Keys: keys,
+		DB: h.db, ServerName: h.name, ServerKey: h.key, Directory: h.directory, Peers: h.client, Keys: h.keys,
 		Outbox: h.queue, Users: everybody{}, Logger: logger, Clock: time.Now,
 	})
 	require.NoError(t, err)
 	handler := fed.NewServer(fed.ServerOptions{
-		ServerName: h.name, Key: h.key, Keys: keys, Client: h.client, Queue: h.queue, Engine: h.engine,
+		ServerName: h.name, Key: h.key, Keys: h.keys, Client: h.client, Queue: h.queue, Engine: h.engine,
 		Directory: h.directory, Local: nobody{}, Logger: logger, Clock: time.Now,
 	})
 	require.NoError(t, h.directory.Start())
@@ -162,6 +163,7 @@ func (h *homeserver) stop() {
 	require.NoError(h.t, h.http.Close())
 	<-h.served
 	h.queue.Close()
+	h.keys.Close()
 	h.directory.Close()
 	h.client.Close()
 	require.NoError(h.t, h.db.Close())

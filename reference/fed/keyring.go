@@ -1,6 +1,7 @@
 package fed
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -34,6 +35,10 @@ type KeyRing struct {
 	mutex  sync.Mutex
 	known  map[matrix.ServerName]fetchedKeys
 	flight map[matrix.ServerName]*keyFetch
+	// closing ends fetches; group waits for them.
+	closing context.Context
+	cancel  context.CancelFunc
+	group   sync.WaitGroup
 }
 
 // fetchedKeys is a key document and how long it counts.
@@ -53,10 +58,19 @@ type keyFetch struct {
 
 // NewKeyRing makes a key ring that keeps what it learns in a store.
 func NewKeyRing(db *store.DB, peers peer.Caller, clock func() time.Time) *KeyRing {
+	closing, cancel := context.WithCancel(context.Background())
 	return &KeyRing{
-		db: db, peers: peers, clock: clock,
+		db: db, peers: peers, clock: clock, closing: closing, cancel: cancel,
 		known: map[matrix.ServerName]fetchedKeys{}, flight: map[matrix.ServerName]*keyFetch{},
 	}
+}
+
+// Close ends the fetches that are under way and waits for that.
+func (k *KeyRing) Close() {
+	k.mutex.Lock()
+	k.cancel()
+	k.mutex.Unlock()
+	k.group.Wait()
 }
 
 // VerifyKey implements room.KeyRing.
@@ -105,6 +119,15 @@ func (k *KeyRing) RequestKey(ctx context.Context, server matrix.ServerName, id m
 	return nil, fmt.Errorf("%s has no key %s", server, id)
 }
 
+// document is a server's key document as it was fetched last, or nil.
+func (k *KeyRing) document(server matrix.ServerName) (doc []byte, err error) {
+	err = k.db.View(func(tx *store.Tx) error {
+		doc = bytes.Clone(tx.Table(tableServerKeys).Get(store.Key(string(server))))
+		return nil
+	})
+	return doc, err
+}
+
 // keyAt is a key that was valid at a time in milliseconds since the Unix epoch.
 func (f fetchedKeys) keyAt(id matrix.KeyID, at int64) ([]byte, bool) {
 	if key, ok := f.VerifyKeys[id]; ok && at <= f.until.UnixMilli() {
@@ -118,11 +141,7 @@ func (f fetchedKeys) keyAt(id matrix.KeyID, at int64) ([]byte, bool) {
 
 // stored reads what an earlier run of this server has learned.
 func (k *KeyRing) stored(server matrix.ServerName) (f fetchedKeys, ok bool, err error) {
-	var doc []byte
-	err = k.db.View(func(tx *store.Tx) error {
-		doc = append(doc, tx.Table(tableServerKeys).Get(store.Key(string(server)))...)
-		return nil
-	})
+	doc, err := k.document(server)
 	if err != nil || doc == nil {
 		return f, false, err
 	}
@@ -154,9 +173,13 @@ func (k *KeyRing) fetch(ctx context.Context, server matrix.ServerName) (fetchedK
 	}
 	f, ok := k.flight[server]
 	if !ok {
+		if err := k.closing.Err(); err != nil {
+			k.mutex.Unlock()
+			return fetchedKeys{}, err
+		}
 		f = &keyFetch{done: make(chan struct{})}
 		k.flight[server] = f
-		go k.run(context.WithoutCancel(ctx), server, f)
+		k.group.Go(func() { k.run(server, f) })
 	}
 	k.mutex.Unlock()
 	select {
@@ -167,8 +190,8 @@ func (k *KeyRing) fetch(ctx context.Context, server matrix.ServerName) (fetchedK
 	}
 }
 
-func (k *KeyRing) run(ctx context.Context, server matrix.ServerName, f *keyFetch) {
-	f.keys, f.err = k.request(ctx, server)
+func (k *KeyRing) run(server matrix.ServerName, f *keyFetch) {
+	f.keys, f.err = k.request(k.closing, server)
 	k.mutex.Lock()
 	delete(k.flight, server)
 	k.mutex.Unlock()

@@ -20,7 +20,7 @@ import (
 const (
 	maxPDUs       = 50
 	maxEDUs       = 100
-	maxQueuedPDUs = 2000
+	maxQueuedPDUs = 500
 	maxQueuedEDUs = 500
 	sendTimeout   = 30 * time.Second
 )
@@ -62,6 +62,8 @@ type worker struct {
 	more bool
 	// timer starts the worker again when the server has been left alone for long enough.
 	timer *time.Timer
+	// queued is at least how many events wait in the store, as far as this run knows.
+	queued int
 }
 
 type queuedEDU struct {
@@ -130,13 +132,25 @@ func (q *Queue) QueuePDU(tx *store.Tx, servers []matrix.ServerName, eventID stri
 		if err := table.Put(store.AppendInt(store.Key(string(server)), int64(n)), []byte(eventID)); err != nil {
 			return err
 		}
-		if n%maxQueuedPDUs == 0 {
+		if q.tooMany(server) {
 			if err := trim(table, server); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// tooMany counts an event for a server, and reports whether it is time to look how many are waiting.
+func (q *Queue) tooMany(server matrix.ServerName) bool {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	w := q.worker(server)
+	if w.queued++; w.queued < 2*maxQueuedPDUs {
+		return false
+	}
+	w.queued = maxQueuedPDUs
+	return true
 }
 
 // trim drops the oldest events that wait for a server, down to the limit.
@@ -265,7 +279,7 @@ func (q *Queue) finish(server matrix.ServerName, w *worker) bool {
 		w.more = false
 		return false
 	}
-	w.running = false
+	w.running, w.queued = false, 0
 	delete(q.workers, server)
 	return true
 }

@@ -22,6 +22,7 @@ const (
 func (s *Server) routes() {
 	s.open("/_matrix/key/v2/server", s.serverKeys)
 	s.open("/_matrix/key/v2/server/{keyID}", s.serverKeys)
+	s.open("/_matrix/key/v2/query/{server}", s.notary)
 	s.open(v1+"/version", s.version)
 
 	s.handle(v1+"/send/{txnID}", methods{http.MethodPut: s.transaction})
@@ -56,6 +57,29 @@ func (s *Server) serverKeys(*http.Request) (any, error) {
 		VerifyKeys: map[matrix.KeyID]ed25519.PublicKey{s.Key.KeyID: s.Key.Key.Public().(ed25519.PublicKey)},
 	}.Sign(s.Key)
 	return json.RawMessage(doc), err
+}
+
+// notary answers for the keys of other servers, as this server has seen them, with its own signature.
+// It does not fetch any: the endpoint is open, and would be a way to have this server ask others.
+func (s *Server) notary(r *http.Request) (any, error) {
+	server := matrix.ServerName(r.PathValue("server"))
+	documents := []json.RawMessage{}
+	if server == s.ServerName {
+		own, err := s.serverKeys(r)
+		return map[string]any{"server_keys": []any{own}}, err
+	}
+	doc, err := s.Keys.document(server)
+	if err != nil {
+		return nil, err
+	}
+	if doc != nil {
+		signed, err := matrix.SignJSON(doc, s.Key)
+		if err != nil {
+			return nil, err
+		}
+		documents = append(documents, signed)
+	}
+	return map[string]any{"server_keys": documents}, nil
 }
 
 func (s *Server) version(*http.Request) (any, error) {
@@ -189,11 +213,15 @@ func (s *Server) send(h room.Handshake) handler {
 }
 
 func (s *Server) invite(r *request) (any, error) {
+	if err := s.guesses.check(r.origin); err != nil {
+		return nil, err
+	}
 	var body room.CosignRequest
 	if err := r.decode(&body); err != nil {
 		return nil, err
 	}
 	event, err := s.Engine.Invited(r.Context(), r.origin, r.PathValue("roomID"), body)
+	s.guesses.note(r.origin, err)
 	return map[string]any{"event": event}, err
 }
 
@@ -203,11 +231,15 @@ func (s *Server) oldInvite(*request) (any, error) {
 }
 
 func (s *Server) ban(r *request) (any, error) {
+	if err := s.guesses.check(r.origin); err != nil {
+		return nil, err
+	}
 	var body room.CosignRequest
 	if err := r.decode(&body); err != nil {
 		return nil, err
 	}
 	event, err := s.Engine.Banned(r.origin, r.PathValue("roomID"), body)
+	s.guesses.note(r.origin, err)
 	return map[string]any{"event": event}, err
 }
 

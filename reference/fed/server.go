@@ -45,11 +45,13 @@ type Server struct {
 	// slots bounds the requests that are worked on at the same time; more are answered with 429.
 	slots chan struct{}
 	lanes *lanes
+	// guesses limits how many account names a server can try out.
+	guesses *guesses
 }
 
 // NewServer makes the handler of the server-server API.
 func NewServer(options ServerOptions) *Server {
-	s := &Server{ServerOptions: options, mux: http.NewServeMux(), slots: make(chan struct{}, maxInFlight), lanes: newLanes()}
+	s := &Server{ServerOptions: options, mux: http.NewServeMux(), slots: make(chan struct{}, maxInFlight), lanes: newLanes(), guesses: newGuesses(options.Clock)}
 	s.routes()
 	return s
 }

@@ -28,7 +28,7 @@ func (g *Engine) Leave(ctx context.Context, roomID string, local matrix.UserID, 
 	if err != nil {
 		return err
 	}
-	if r != nil && g.inRoom(r) && m.Event == nil {
+	if r != nil && g.inRoom(r) {
 		return g.sendMembership(r, local, local, "leave", content)
 	}
 	if m.Membership != "invite" && m.Membership != "knock" {

@@ -116,12 +116,22 @@ func (g *Engine) haveNestedAuth(ctx context.Context, r *liveRoom, server matrix.
 // referred to as auth events or as state. Each is authorised by its auth events; one whose auth events
 // are not all known is dropped.
 func (g *Engine) keepOutliers(r *liveRoom, events []*matrix.Event) error {
-	if len(events) == 0 {
-		return nil
+	for some := range slices.Chunk(byAuthority(events), outliersAtOnce) {
+		if err := g.keepSome(r, some); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// outliersAtOnce is how many events are stored before others may write.
+const outliersAtOnce = 500
+
+// keepSome is keepOutliers for sorted events, in one transaction.
+func (g *Engine) keepSome(r *liveRoom, events []*matrix.Event) error {
 	return g.DB.Update(func(tx *store.Tx) error {
 		known := source{g: g, tx: tx}
-		for _, e := range byAuthority(events) {
+		for _, e := range events {
 			if e.RoomID() != r.id || known.find(e.ID()) != nil {
 				continue
 			}

@@ -10,7 +10,6 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/peer"
-	"countersign/reference/store"
 )
 
 // Bounds of the work that one event from another server may cause.
@@ -246,13 +245,4 @@ func (g *Engine) stateBefore(ctx context.Context, r *liveRoom, origin matrix.Ser
 		return err
 	})
 	return before, hole, err
-}
-
-// saved stores a state on its own, so that it has a group.
-func (g *Engine) saved(parent, s State) (out State, err error) {
-	err = g.DB.Update(func(tx *store.Tx) error {
-		out, err = g.saveState(tx, parent, s)
-		return err
-	})
-	return out, err
 }

@@ -153,15 +153,6 @@ func (s State) with(place matrix.StateTuple, eventID string) State {
 	return State{root: insert(s.root, added)}
 }
 
-// stateOf makes a state of a map.
-func stateOf(m map[matrix.StateTuple]string) State {
-	var s State
-	for place, id := range m {
-		s = s.with(place, id)
-	}
-	return s
-}
-
 // toMap is the state as a map that the caller owns.
 func (s State) toMap() map[matrix.StateTuple]string {
 	m := make(map[matrix.StateTuple]string, s.Len())
