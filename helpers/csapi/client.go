@@ -195,8 +195,8 @@ func (c *Client) Do(ctx context.Context, method, path string, params ...Param) (
 	return r, r.Err
 }
 
-func (c *Client) exchange(ctx context.Context, q *call, r *Response) error {
-	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+func (c *Client) exchange(caller context.Context, q *call, r *Response) error {
+	ctx, cancel := context.WithTimeout(caller, q.timeout)
 	defer cancel()
 	var body io.Reader
 	if q.body != nil {
@@ -214,13 +214,13 @@ func (c *Client) exchange(ctx context.Context, q *call, r *Response) error {
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return explain(ctx, err, "before the response headers", q.timeout)
+		return explain(caller, ctx, err, "before the response headers", q.timeout)
 	}
 	defer answer.Body.Close()
 	r.Status, r.Header = answer.StatusCode, answer.Header
 	r.Body, err = io.ReadAll(io.LimitReader(answer.Body, bodyLimit+1))
 	if err != nil {
-		return explain(ctx, err, fmt.Sprintf("within the body, after status %d and %d bytes", answer.StatusCode, len(r.Body)), q.timeout)
+		return explain(caller, ctx, err, fmt.Sprintf("within the body, after status %d and %d bytes", answer.StatusCode, len(r.Body)), q.timeout)
 	}
 	if len(r.Body) > bodyLimit {
 		r.Body = r.Body[:bodyLimit]
@@ -229,9 +229,12 @@ func (c *Client) exchange(ctx context.Context, q *call, r *Response) error {
 	return nil
 }
 
-// explain says in one sentence how an exchange broke.
-func explain(ctx context.Context, err error, where string, limit time.Duration) error {
+// explain says in one sentence how an exchange broke. That the caller gave up says nothing about
+// the server: it may have been holding a long poll.
+func explain(caller, ctx context.Context, err error, where string, limit time.Duration) error {
 	switch {
+	case caller.Err() != nil:
+		return fmt.Errorf("the client gave up %s: %w", where, context.Cause(caller))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("the server hung %s: no whole answer within %v: %w", where, limit, context.DeadlineExceeded)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -1,6 +1,7 @@
 package csapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -90,6 +91,32 @@ func TestDoSurvivesBadServers(t *testing.T) {
 			require.Contains(t, client.Transcript().String(), c.says)
 		})
 	}
+}
+
+// A caller that gives up has not seen the server fail.
+func TestDoTellsACallerThatGaveUpFromAHangingServer(t *testing.T) {
+	client := csapi.New(t, serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := client.Do(ctx, http.MethodGet, csapi.Path("v3", "sync"))
+	require.ErrorContains(t, err, "the client gave up")
+	require.NotContains(t, err.Error(), "hung")
+}
+
+func TestSyncUntilSaysThatNothingCame(t *testing.T) {
+	client := csapi.New(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if since := r.URL.Query().Get("since"); since != "" {
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprint(w, `{"next_batch":"1"}`)
+	}))
+	client.UserID = "@u:hs1"
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := client.SyncUntil(ctx, "event $x", func(*csapi.View) bool { return false })
+	require.ErrorContains(t, err, "event $x in the /sync of @u:hs1")
+	require.ErrorContains(t, err, "answers did not bring it")
 }
 
 func TestDoBoundsTheBody(t *testing.T) {

@@ -39,7 +39,11 @@ func (q SyncRequest) params() []Param {
 			params = append(params, Query(name, value))
 		}
 	}
-	for name, value := range map[string]bool{"full_state": q.FullState, "use_state_after": q.StateAfter} {
+	for name, value := range map[string]bool{
+		"full_state": q.FullState,
+		// The parameter under both names that it has had (MSC4222).
+		"use_state_after": q.StateAfter, "org.matrix.msc4222.use_state_after": q.StateAfter,
+	} {
 		if value {
 			params = append(params, Query(name, "true"))
 		}
@@ -89,16 +93,24 @@ func (c *Client) SyncUntil(ctx context.Context, what string, seen func(*View) bo
 		return nil
 	}
 	what = fmt.Sprintf("%s in the /sync of %s", what, c.UserID)
+	answers := 0
 	return wait.Until(ctx, wait.Limit(), what, func(ctx context.Context) (bool, error) {
 		// One step of polling is a run of long polls that bring something new. Only a server that
 		// answers at once with nothing new makes the next step wait.
 		for {
 			progress, err := c.syncOnce(ctx)
-			if err != nil || seen(c.sync.view) {
-				return err == nil, err
+			switch {
+			case ctx.Err() != nil:
+				return false, fmt.Errorf("%d answers did not bring it", answers)
+			case err != nil:
+				return false, err
+			}
+			answers++
+			if seen(c.sync.view) {
+				return true, nil
 			}
 			if !progress {
-				return false, nil
+				return false, fmt.Errorf("%d answers did not bring it", answers)
 			}
 		}
 	})

@@ -124,7 +124,7 @@ func (r *RoomView) absorb(section string, data gjson.Result) {
 	}
 	// With state_after, the state at the end of the timeline comes on its own and the timeline
 	// says nothing about it; without, the state comes before the timeline, which changes it.
-	after := data.Get("state_after")
+	after := StateAfter(data)
 	if !after.Exists() {
 		r.setState(data.Get("state.events"))
 		r.setState(data.Get("timeline.events"))
@@ -139,6 +139,15 @@ func (r *RoomView) absorb(section string, data gjson.Result) {
 	r.setState(after.Get("events"))
 	r.Ephemeral = append(r.Ephemeral, data.Get("ephemeral.events").Array()...)
 	keepNewest(r.AccountData, data.Get("account_data.events"))
+}
+
+// StateAfter is the state at the end of the timeline in what /sync says about a room, under either name
+// that it has had (MSC4222). It is an absent value when the server did not say it.
+func StateAfter(room gjson.Result) gjson.Result {
+	if after := room.Get("state_after"); after.Exists() {
+		return after
+	}
+	return room.Get(`org\.matrix\.msc4222\.state_after`)
 }
 
 func (r *RoomView) setState(events gjson.Result) {
