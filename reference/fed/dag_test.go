@@ -78,7 +78,7 @@ func (h *homeserver) get(to *homeserver, query url.Values, path ...string) (gjso
 var message = room.Draft{Type: "m.room.message", Content: []byte(`{"body":"hello","msgtype":"m.text"}`)}
 
 // pair are two servers in a room, with bob of hs2 joined.
-func pair(t *testing.T, v matrix.RoomVersion) (hs1, hs2 *homeserver, id string, tip *matrix.Event) {
+func pair(t testing.TB, v matrix.RoomVersion) (hs1, hs2 *homeserver, id string, tip *matrix.Event) {
 	n := newNetwork(t)
 	hs1, hs2 = n.start(t), n.start(t)
 	id = hs1.create(v, "alice", joinRules("public"))

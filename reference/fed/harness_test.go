@@ -42,7 +42,7 @@ type network struct {
 	certificate tls.Certificate
 }
 
-func newNetwork(t *testing.T) *network {
+func newNetwork(t testing.TB) *network {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func newNetwork(t *testing.T) *network {
 
 // homeserver is everything but the client API.
 type homeserver struct {
-	t         *testing.T
+	t         testing.TB
 	network   *network
 	name      matrix.ServerName
 	dir       string
@@ -102,7 +102,7 @@ func (l *requestLog) count(substring string) (n int) {
 	return n
 }
 
-func (n *network) start(t *testing.T) *homeserver {
+func (n *network) start(t testing.TB) *homeserver {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
