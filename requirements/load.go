@@ -66,6 +66,7 @@ type (
 		Problem   string `yaml:"problem"`
 		Reading   string `yaml:"reading"`
 		Tolerance string `yaml:"tolerance"`
+		Wording   string `yaml:"wording"`
 	}
 )
 
@@ -246,6 +247,7 @@ func (l *loader) defects(name string) {
 			Problem:   l.text(at, "problem", raw.Problem),
 			Reading:   strings.TrimSpace(raw.Reading),
 			Tolerance: strings.TrimSpace(raw.Tolerance),
+			Wording:   strings.TrimSpace(raw.Wording),
 		}
 		switch {
 		case !defectPattern.MatchString(d.ID):

@@ -133,6 +133,8 @@ type Defect struct {
 	// Tolerance says what other behaviour is let pass, and at what cost; empty when none is
 	// needed.
 	Tolerance string
+	// Wording is what the text could say instead; empty where the suite has no proposal.
+	Wording string
 }
 
 // Requirement returns the entry with exactly this ID, or nil.
