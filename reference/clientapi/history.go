@@ -67,6 +67,8 @@ type reading struct {
 	wanted func(*clientEvent) bool
 	// to ends the reading at an event, nil for never.
 	to func(room.Stored) bool
+	// show is how events are shown, nil for reader.show.
+	show func(room.Stored) *clientEvent
 	// skip leaves events out that the reader may see elsewhere, nil for none.
 	skip func(room.Stored) bool
 	// fill fetches what is missing before a place, nil for readings that do without.
@@ -76,6 +78,10 @@ type reading struct {
 // read reads a stretch of the room's timeline. Hidden events take no place in it but are read past.
 func (r *reader) read(q reading) (page, error) {
 	p := page{end: q.from}
+	show := q.show
+	if show == nil {
+		show = r.show
+	}
 	from := q.from.forwards()
 	if q.backwards {
 		from = q.from.backwards()
@@ -104,7 +110,7 @@ func (r *reader) read(q reading) (page, error) {
 			if q.skip != nil && q.skip(e) {
 				continue
 			}
-			if shown := r.show(e); shown != nil && (q.wanted == nil || q.wanted(shown)) {
+			if shown := show(e); shown != nil && (q.wanted == nil || q.wanted(shown)) {
 				p.events = append(p.events, shownEvent{e, shown})
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -16,9 +17,10 @@ import (
 // as clients do: users in them are account name user IDs (CS-20).
 type notifier struct {
 	*reader
-	rules       *ruleset
-	state       room.State
-	members     int
+	rules *ruleset
+	state room.State
+	// members counts the joined users, when a rule asks for it.
+	members     func() int
 	displayName string
 }
 
@@ -27,7 +29,8 @@ func (r *reader) notifier(s room.State) (*notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &notifier{reader: r, rules: rules, state: s, members: len(r.joinedUsers(s))}
+	n := &notifier{reader: r, rules: rules, state: s}
+	n.members = sync.OnceValue(func() int { return len(r.joinedUsers(s)) })
 	if e := r.stateEvent(s, memberPlace(r.self)); e != nil {
 		n.displayName = e.Get("displayname").Str
 	}
@@ -111,7 +114,7 @@ func (n *notifier) holds(c pushCondition, e shownEvent, event gjson.Result) bool
 	case "contains_display_name":
 		return n.displayName != "" && matchesWords(escapeGlob(n.displayName), event.Get("content.body").Str)
 	case "room_member_count":
-		return matchesCount(c.Is, n.members)
+		return matchesCount(c.Is, n.members())
 	case "sender_notification_permission":
 		return n.mayNotify(e.Sender(), c.Key)
 	}
@@ -205,7 +208,7 @@ func (r *reader) unreadCounts(s room.State) (u unread, err error) {
 	if err != nil {
 		return u, err
 	}
-	p, err := r.read(reading{from: from, backwards: true, limit: maxUnread, to: func(e room.Stored) bool {
+	p, err := r.read(reading{from: from, backwards: true, limit: maxUnread, show: r.glance, to: func(e room.Stored) bool {
 		return !readUpTo.Before(e.Place)
 	}})
 	if err != nil {

@@ -162,6 +162,14 @@ func (r *reader) show(e room.Stored) *clientEvent {
 	return r.event(e.Event, r.around(e))
 }
 
+// glance is show without what is known around the event.
+func (r *reader) glance(e room.Stored) *clientEvent {
+	if !r.maySee(e) {
+		return nil
+	}
+	return r.event(e.Event, surroundings{})
+}
+
 // maySee reports whether an event may be shown to the reader. Whether its sender can be shown at all
 // is for the translator.
 func (r *reader) maySee(e room.Stored) bool {

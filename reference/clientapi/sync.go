@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"countersign/matrix"
 	"countersign/reference/clientapi/userdb"
-	"countersign/reference/peer"
 	"countersign/reference/room"
 )
 
@@ -24,17 +22,6 @@ const (
 // syncRoutes are about following what happens.
 func (a *API) syncRoutes() []route {
 	return []route{authed(http.MethodGet, "/v3/sync", a.sync)}
-}
-
-// syncRequest are the parameters of /sync.
-type syncRequest struct {
-	session userdb.Session
-	// since is nil for an initial sync.
-	since      *syncToken
-	filter     filter
-	fullState  bool
-	stateAfter bool
-	wait       time.Duration
 }
 
 // syncAnswer is the answer of /sync.
@@ -147,49 +134,7 @@ func (a *API) await(ctx context.Context, w *waiter) bool {
 	}
 }
 
-func (a *API) syncRequest(c *call) (*syncRequest, error) {
-	q := &syncRequest{
-		session: c.session, fullState: c.queryBool("full_state"),
-		// MSC4222, under the name it had before it was accepted, too.
-		stateAfter: c.queryBool("use_state_after") || c.queryBool("org.matrix.msc4222.use_state_after"),
-	}
-	if since := c.query("since"); since != "" {
-		token, err := parseSyncToken(since)
-		if err != nil {
-			return nil, err
-		}
-		q.since = &token
-	}
-	milliseconds, err := c.queryInt("timeout", 0, int(maxSyncWait.Milliseconds()))
-	if err != nil {
-		return nil, err
-	}
-	if q.since != nil && !q.fullState {
-		q.wait = time.Duration(milliseconds) * time.Millisecond
-	}
-	if given := c.query("filter"); given != "" {
-		raw := []byte(given)
-		if !strings.HasPrefix(given, "{") {
-			if raw, err = a.users.Filter(c.user(), given); err != nil {
-				return nil, peer.InvalidParam("%v", err)
-			}
-		}
-		if q.filter, err = parseFilter(raw); err != nil {
-			return nil, err
-		}
-	}
-	return q, nil
-}
-
-// from is where the answer to the request starts, the beginning for an initial sync.
-func (q *syncRequest) from() syncToken {
-	if q.since == nil {
-		return syncToken{}
-	}
-	return *q.since
-}
-
-// now is the token for everything that has happened until now.
+// tokenNow is the token for everything that has happened until now.
 func (a *API) tokenNow() (t syncToken, err error) {
 	t = syncToken{rooms: a.engine.Now(), typing: a.typing.position()}
 	t.data, err = a.users.Position()
@@ -350,53 +295,4 @@ func (a *API) membershipAt(m room.Membership, at room.Position) string {
 		return "join"
 	}
 	return ""
-}
-
-// strippedOf is the stripped state of an invitation or a knock, nil when there is nothing to tell. An
-// invitation whose sender clients must not be told about is withheld until that changes (D-18(f)).
-func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]*clientEvent, error) {
-	since := q.from().rooms
-	revealed := a.engine.RevealedAt(m.Sender)
-	isNew := m.Position > since && m.Position <= until.rooms || revealed > since && revealed <= until.rooms
-	if !isNew {
-		return nil, nil
-	}
-	t := a.translator(m.RoomID, m.Version)
-	own, err := a.membershipEventOf(m)
-	if err != nil || own == nil {
-		return nil, err
-	}
-	shown := t.stripped(own)
-	if shown == nil {
-		return nil, nil
-	}
-	ignored, err := a.ignoredUsers(q.session.User)
-	if err != nil || ignored[shown.Sender] {
-		return nil, err
-	}
-	state := m.Stripped
-	if state == nil {
-		if state, err = a.engine.PublicState(m.RoomID); err != nil {
-			return nil, err
-		}
-	}
-	events := []*clientEvent{}
-	for _, e := range state {
-		if e.IsState("m.room.member", string(m.User)) {
-			continue
-		}
-		if stripped := t.stripped(e); stripped != nil {
-			events = append(events, stripped)
-		}
-	}
-	return append(events, shown), nil
-}
-
-// membershipEventOf is the event of a membership, nil when it is not known.
-func (a *API) membershipEventOf(m room.Membership) (*matrix.Event, error) {
-	if m.Event != nil {
-		return m.Event, nil
-	}
-	e, _ := a.engine.Event(m.RoomID, m.EventID)
-	return e.Event, nil
 }

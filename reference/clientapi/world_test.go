@@ -104,14 +104,20 @@ func (n *network) KnownKey(matrix.ServerName, matrix.KeyID, int64) ([]byte, bool
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	db, err := store.Open(t.TempDir())
+	w, stop := openWorld(t, t.TempDir())
+	t.Cleanup(stop)
+	return w
+}
+
+// openWorld is newWorld on the data in a folder. The caller stops it.
+func openWorld(t testing.TB, dir string) (w *world, stop func()) {
+	t.Helper()
+	db, err := store.Open(dir)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	n := &network{answers: map[string]func(peer.Call) ([]byte, error){}}
 	logger := slog.New(slog.DiscardHandler)
 	users := userdb.New(db, testServer)
 	directory := account.New(account.Options{DB: db, ServerName: testServer, Peers: n, Logger: logger, Clock: time.Now})
-	t.Cleanup(directory.Close)
 	key, err := matrix.NewAccount()
 	require.NoError(t, err)
 	signer := key.Signer()
@@ -125,7 +131,10 @@ func newWorld(t testing.TB) *world {
 		ServerName: testServer, Users: users, Engine: engine, Directory: directory, Peers: n, Outbox: n,
 		RegistrationSharedSecret: testSecret, Logger: logger, Clock: time.Now,
 	})
-	return &world{t: t, api: api, engine: engine, directory: directory, handler: api.Handler(), net: n}
+	return &world{t: t, api: api, engine: engine, directory: directory, handler: api.Handler(), net: n}, func() {
+		directory.Close()
+		require.NoError(t, db.Close())
+	}
 }
 
 // client is a user of the server.
