@@ -25,15 +25,20 @@ import (
 // and the sweepers look at everything that the homeservers sent.
 type Scene struct {
 	deployment deploy.Deployment
-	clients    csapi.Transcript
-	peers      []*Peer
-	sweeper    sweeper
+	// shared: the deployment is the package's, in which a server that hangs is everybody's concern.
+	shared  bool
+	clients csapi.Transcript
+	peers   []*Peer
+	sweeper sweeper
 }
 
 // NewScene returns an empty stage for the test, on the deployment that the package shares.
 func NewScene(t testing.TB) *Scene {
 	t.Helper()
-	return NewSceneOn(t, conform.Deployment(t))
+	conform.NeedAnswers(t)
+	s := NewSceneOn(t, conform.Deployment(t))
+	s.shared = true
+	return s
 }
 
 // NewSceneOn is [NewScene] on a deployment of the test's own.
@@ -62,9 +67,9 @@ func (s *Scene) Server(t testing.TB, alias string) deploy.Server {
 func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) *csapi.Client {
 	t.Helper()
 	t = conform.Setup(t)
-	options = append([]csapi.Option{csapi.RecordIn(&s.clients), s.sweeper.watch()}, options...)
-	client := csapi.New(t, s.Server(t, alias), options...)
+	client := s.client(t, s.Server(t, alias), options)
 	client.MustRegister(t, Unique(name), rand.Text())
+	s.devices = append(s.devices, client)
 	return client
 }
 
@@ -72,21 +77,46 @@ func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) 
 func (s *Scene) Device(t testing.TB, user *csapi.Client, options ...csapi.Option) *csapi.Client {
 	t.Helper()
 	t = conform.Setup(t)
-	options = append([]csapi.Option{csapi.RecordIn(&s.clients), s.sweeper.watch()}, options...)
-	client := csapi.New(t, user.Server(), options...)
+	client := s.client(t, user.Server(), options)
 	client.MustLogin(t, user.UserID, user.Password)
+	s.devices = append(s.devices, client)
 	return client
+}
+
+// client makes a client whose exchanges are recorded and looked at.
+func (s *Scene) client(t testing.TB, server csapi.Server, options []csapi.Option) *csapi.Client {
+	t.Helper()
+	own := []csapi.Option{csapi.RecordIn(&s.clients), s.sweeper.watch()}
+	if s.shared {
+		own = append(own, conform.WatchClient(t))
+	}
+	return csapi.New(t, server, append(own, options...)...)
+}
+
+// Restart stops a homeserver of the deployment, which must be the test's own, and starts it again with
+// the data that it had. It skips the test when the target cannot do that. Clients open new
+// connections afterwards: one that the homeserver has closed would fail a request that is not safe to
+// repeat.
+func (s *Scene) Restart(t testing.TB, server deploy.Server) {
+	t.Helper()
+	conform.CanDo(t, "restarting "+server.Alias(), server.Restart(t.Context()))
+	for _, client := range s.devices {
+		client.Close()
+	}
 }
 
 // Peer starts a fake server.
 func (s *Scene) Peer(t testing.TB) *Peer {
 	t.Helper()
-	deployment := s.deployment
+	deployment, transport := s.deployment, s.deployment.Transport()
+	if s.shared {
+		transport = conform.WatchTransport(t, transport)
+	}
 	server, err := fakeserver.Start(fakeserver.Config{
 		Host:       deployment.PeerHost(),
 		ListenAddr: deployment.PeerListenAddr(),
 		Issue:      deployment.CA().Issue,
-		Transport:  deployment.Transport(),
+		Transport:  transport,
 		Ports:      conform.Ports(t),
 		Timeout:    wait.Limit(),
 

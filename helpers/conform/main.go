@@ -39,6 +39,7 @@ type stage struct {
 	deployment deploy.Deployment
 	facts      map[string]verdict.Fact
 	ports      fakeserver.Ports
+	vigil      vigil
 }
 
 // shared is the stage of this test binary. Main sets it once, before the first test runs; tests

@@ -29,6 +29,10 @@ import (
 // bodyLimit bounds a response body. The largest honest answers of the suite are far below 1 MiB.
 const bodyLimit = 16 << 20
 
+// ErrHung is wrapped by the error of a request that the server did not answer in full within the
+// request's time limit.
+var ErrHung = errors.New("the server hung")
+
 // Server is what a client must know about a homeserver.
 type Server interface {
 	// Name is the Matrix server name.
@@ -236,7 +240,7 @@ func explain(caller, ctx context.Context, err error, where string, limit time.Du
 	case caller.Err() != nil:
 		return fmt.Errorf("the client gave up %s: %w", where, context.Cause(caller))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("the server hung %s: no whole answer within %v: %w", where, limit, context.DeadlineExceeded)
+		return fmt.Errorf("%w %s: no whole answer within %v", ErrHung, where, limit)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("the server does not listen: %w", err)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
