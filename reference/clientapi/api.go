@@ -53,7 +53,9 @@ type API struct {
 
 	hub       *hub
 	relations *relationIndex
+	fleeting  *fleetingClock
 	typing    *typing
+	presences *presences
 	nonces    *nonces
 	// transactions lets a repeated request wait for the first one instead of overtaking it.
 	transactions singleflight.Group
@@ -64,9 +66,10 @@ func New(o Options) *API {
 	a := &API{
 		server: o.ServerName, users: o.Users, engine: o.Engine, directory: o.Directory, peers: o.Peers, outbox: o.Outbox,
 		secret: o.RegistrationSharedSecret, logger: o.Logger, now: o.Clock,
-		hub: newHub(), nonces: newNonces(o.Clock),
+		hub: newHub(), fleeting: &fleetingClock{}, nonces: newNonces(o.Clock),
 	}
-	a.typing = newTyping(o.Clock)
+	a.typing = newTyping(o.Clock, a.fleeting)
+	a.presences = newPresences(a.fleeting)
 	a.relations = newRelationIndex(o.Engine)
 	o.Engine.OnChange(func(roomID string, users []matrix.UserID) {
 		topics := []string{roomID}
@@ -86,7 +89,7 @@ func (a *API) routes() []route {
 	for _, chapter := range [][]route{
 		a.serverRoutes(), a.accountRoutes(), a.deviceRoutes(), a.profileRoutes(), a.dataRoutes(), a.pushRoutes(),
 		a.keyRoutes(), a.creationRoutes(), a.membershipRoutes(), a.sendRoutes(), a.stateRoutes(), a.historyRoutes(),
-		a.relationRoutes(), a.ephemeralRoutes(), a.directoryRoutes(), a.hierarchyRoutes(), a.searchRoutes(), a.syncRoutes(),
+		a.relationRoutes(), a.ephemeralRoutes(), a.presenceRoutes(), a.directoryRoutes(), a.hierarchyRoutes(), a.searchRoutes(), a.syncRoutes(),
 	} {
 		all = append(all, chapter...)
 	}

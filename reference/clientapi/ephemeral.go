@@ -270,6 +270,8 @@ func (a *API) EDU(_ context.Context, origin matrix.ServerName, eduType string, c
 		a.receiveTyping(origin, edu)
 	case "m.receipt":
 		return a.receiveReceipts(origin, edu)
+	case "m.presence":
+		a.receivePresence(origin, edu)
 	case "m.direct_to_device":
 		return a.receiveToDevice(origin, edu)
 	case "m.device_list_update", "m.signing_key_update":

@@ -11,7 +11,7 @@ import (
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
-	token := syncToken{rooms: 7, data: 8, toDevice: 9, typing: 10}
+	token := syncToken{rooms: 7, data: 8, toDevice: 9, fleeting: 10}
 	parsed, err := parseSyncToken(token.String())
 	require.NoError(t, err)
 	require.Equal(t, token, parsed)
@@ -66,13 +66,13 @@ func TestWordsInMessages(t *testing.T) {
 func TestTypingEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	x := newTyping(func() time.Time { return now })
+	x := newTyping(func() time.Time { return now }, &fleetingClock{})
 	require.True(t, x.set("!r", "@a:x", time.Minute))
 	require.False(t, x.set("!r", "@a:x", 2*time.Minute), "goes on")
 	users, changed := x.since("!r", 0)
 	require.True(t, changed)
 	require.Len(t, users, 1)
-	_, changed = x.since("!r", x.position())
+	_, changed = x.since("!r", x.clock.now())
 	require.False(t, changed)
 	_, changed = x.since("!r", 99)
 	require.True(t, changed, "a position from before a restart")

@@ -136,7 +136,7 @@ func (a *API) await(ctx context.Context, w *waiter) bool {
 
 // tokenNow is the token for everything that has happened until now.
 func (a *API) tokenNow() (t syncToken, err error) {
-	t = syncToken{rooms: a.engine.Now(), typing: a.typing.position()}
+	t = syncToken{rooms: a.engine.Now(), fleeting: a.fleeting.now()}
 	t.data, err = a.users.Position()
 	t.toDevice = t.data
 	return t, err
@@ -150,7 +150,7 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 		return nil, false, err
 	}
 	since := q.from()
-	answer = &syncAnswer{Presence: batch[any](nil)}
+	answer = &syncAnswer{}
 	// The memberships are read after the token: what is newer than the token can then be told from
 	// what belongs to it.
 	memberships, err := a.engine.Memberships(q.session.User)
@@ -162,6 +162,11 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 		return nil, false, err
 	}
 	answer.Rooms = *rooms
+	presence, err := a.syncPresence(q, memberships)
+	if err != nil {
+		return nil, false, err
+	}
+	answer.Presence = batch(presence)
 	if err := a.syncAccountData(q, since, until, answer); err != nil {
 		return nil, false, err
 	}
@@ -186,13 +191,15 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 
 func (s *syncAnswer) hasNews() bool {
 	return len(s.Rooms.Join)+len(s.Rooms.Invite)+len(s.Rooms.Knock)+len(s.Rooms.Leave) > 0 ||
-		len(s.AccountData.Events)+len(s.ToDevice.Events) > 0 ||
+		len(s.AccountData.Events)+len(s.ToDevice.Events)+len(s.Presence.Events) > 0 ||
 		len(s.DeviceLists.Changed)+len(s.DeviceLists.Left) > 0
 }
 
-// typedContent is an event that is nothing but a type and content: account data, typing, receipts.
+// typedContent is an event that is little but a type and content: account data, typing, receipts,
+// presence. Only presence has a sender.
 type typedContent struct {
 	Type    string          `json:"type"`
+	Sender  matrix.UserID   `json:"sender,omitempty"`
 	Content json.RawMessage `json:"content"`
 }
 
@@ -209,11 +216,11 @@ func (a *API) syncAccountData(q *syncRequest, since, until syncToken, answer *sy
 		if err != nil {
 			return err
 		}
-		own = append(own, typedContent{dataPushRules, mustJSON(rules)})
+		own = append(own, typedContent{Type: dataPushRules, Content: mustJSON(rules)})
 	}
 	for _, d := range data {
 		if d.RoomID == "" {
-			own = append(own, typedContent{d.Type, d.Content})
+			own = append(own, typedContent{Type: d.Type, Content: d.Content})
 			continue
 		}
 		if !q.filter.Room.wantsRoom(d.RoomID) || !q.filter.Room.AccountData.wantsType(d.Type) || !q.filter.Room.AccountData.wantsRoom(d.RoomID) {
@@ -226,7 +233,7 @@ func (a *API) syncAccountData(q *syncRequest, since, until syncToken, answer *sy
 			}
 			answer.Rooms.Join[d.RoomID] = room
 		}
-		room.AccountData.Events = append(room.AccountData.Events, typedContent{d.Type, d.Content})
+		room.AccountData.Events = append(room.AccountData.Events, typedContent{Type: d.Type, Content: d.Content})
 	}
 	own = slices.DeleteFunc(own, func(d typedContent) bool { return !q.filter.AccountData.wantsType(d.Type) })
 	answer.AccountData = batch(own)

@@ -202,9 +202,9 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 		since = syncToken{}
 	}
 	var events []typedContent
-	if users, changed := s.api.typing.since(s.roomID, since.typing); changed {
+	if users, changed := s.api.typing.since(s.roomID, since.fleeting); changed {
 		users = slices.DeleteFunc(users, func(user matrix.UserID) bool { return s.ignored[user] })
-		events = append(events, typedContent{"m.typing", mustJSON(map[string]any{"user_ids": users})})
+		events = append(events, typedContent{Type: "m.typing", Content: mustJSON(map[string]any{"user_ids": users})})
 	}
 	receipts, err := s.api.users.ReceiptsBetween(s.roomID, since.data, s.until.data)
 	if err != nil {
@@ -231,7 +231,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 		content[receipt.EventID][receipt.Type][receipt.User] = data
 	}
 	if len(content) > 0 {
-		events = append(events, typedContent{"m.receipt", mustJSON(content)})
+		events = append(events, typedContent{Type: "m.receipt", Content: mustJSON(content)})
 	}
 	return slices.DeleteFunc(events, func(e typedContent) bool { return !s.q.filter.Room.Ephemeral.wantsType(e.Type) }), nil
 }

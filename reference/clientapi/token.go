@@ -17,18 +17,17 @@ type syncToken struct {
 	// toDevice is the position of the last to-device message that was delivered. It lags behind data
 	// while there are more than fit into one answer.
 	toDevice userdb.Position
-	// typing is the position in what is known of who types where, which starts again from 0 when
-	// the server does.
-	typing uint64
+	// fleeting is the position in what is only kept in memory: typing and presence.
+	fleeting uint64
 }
 
 // String is the token as clients have it.
 func (t syncToken) String() string {
-	return fmt.Sprintf("s%d_%d_%d_%d", t.rooms, t.data, t.toDevice, t.typing)
+	return fmt.Sprintf("s%d_%d_%d_%d", t.rooms, t.data, t.toDevice, t.fleeting)
 }
 
 func parseSyncToken(text string) (t syncToken, err error) {
-	n, err := fmt.Sscanf(text, "s%d_%d_%d_%d", &t.rooms, &t.data, &t.toDevice, &t.typing)
+	n, err := fmt.Sscanf(text, "s%d_%d_%d_%d", &t.rooms, &t.data, &t.toDevice, &t.fleeting)
 	if err != nil || n != 4 || t.rooms < 0 || t.String() != text {
 		return syncToken{}, peer.InvalidParam("%q is not a token of /sync", text)
 	}

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"countersign/matrix"
@@ -12,12 +13,26 @@ import (
 // users of other servers are taken to type.
 const maxTyping = 2 * time.Minute
 
+// fleetingClock numbers the changes to what is only kept in memory. It starts again from 0 when the
+// server does.
+type fleetingClock struct{ at atomic.Uint64 }
+
+// tick is the position of a new change.
+func (c *fleetingClock) tick() uint64 { return c.at.Add(1) }
+
+// now is the position of the newest change.
+func (c *fleetingClock) now() uint64 { return c.at.Load() }
+
+// isNews reports whether a change is new to a client that has seen everything up to a position. A
+// position that was never reached is from before the server started, and everything is newer.
+func (c *fleetingClock) isNews(at, seen uint64) bool { return at > seen || seen > c.now() }
+
 // typing is who types where. It is lost when the server stops.
 type typing struct {
-	now func() time.Time
+	now   func() time.Time
+	clock *fleetingClock
 
 	mu    sync.Mutex
-	at    uint64
 	rooms map[string]*typingRoom
 }
 
@@ -28,8 +43,8 @@ type typingRoom struct {
 	until map[matrix.UserID]time.Time
 }
 
-func newTyping(now func() time.Time) *typing {
-	return &typing{now: now, rooms: map[string]*typingRoom{}}
+func newTyping(now func() time.Time, clock *fleetingClock) *typing {
+	return &typing{now: now, clock: clock, rooms: map[string]*typingRoom{}}
 }
 
 // set notes that a user types for some time, or has stopped when the time is 0. It reports whether
@@ -54,8 +69,7 @@ func (t *typing) set(roomID string, user matrix.UserID, lasts time.Duration) boo
 	if was == (lasts != 0) {
 		return false
 	}
-	t.at++
-	r.at = t.at
+	r.at = t.clock.tick()
 	return true
 }
 
@@ -69,8 +83,7 @@ func (t *typing) expire() (changed []string, next time.Time) {
 		for user, until := range r.until {
 			if !now.Before(until) {
 				delete(r.until, user)
-				t.at++
-				r.at = t.at
+				r.at = t.clock.tick()
 				changed = append(changed, roomID)
 			} else if next.IsZero() || until.Before(next) {
 				next = until
@@ -80,20 +93,12 @@ func (t *typing) expire() (changed []string, next time.Time) {
 	return changed, next
 }
 
-// position is the position of the newest change.
-func (t *typing) position() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.at
-}
-
-// since returns who types in a room, in order, when that has changed after a position. A position
-// that was never reached is from before the server started, and everything is newer.
+// since returns who types in a room, in order, when that has changed after a position.
 func (t *typing) since(roomID string, position uint64) (users []matrix.UserID, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.rooms[roomID]
-	if r == nil || r.at <= position && position <= t.at {
+	if r == nil || !t.clock.isNews(r.at, position) {
 		return nil, false
 	}
 	users = []matrix.UserID{}

@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"context"
 	"net/http"
 	"testing"
 
@@ -129,4 +130,31 @@ func TestHeroes(t *testing.T) {
 	alice, bob := w.register("alice"), w.register("bob")
 	alice.createRoom(map[string]any{"room_version": matrix.VersionMSC4243, "invite": []string{bob.id}})
 	require.Equal(t, []any{bob.id}, alice.sync().Get(`rooms.join.*.summary.m\.heroes`).Value())
+}
+
+func TestPresence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, carol := w.register("alice"), w.register("carol")
+	room := publicKeyRoom(alice)
+	bob, mallory := w.remoteUser(), w.remoteUser()
+	mallory.join(room)
+	w.named(map[string]*remoteUser{"bob": bob})
+	bob.join(room)
+	since, apart := alice.sync().Get("next_batch").Str, carol.sync().Get("next_batch").Str
+	for _, name := range []string{"@bob:fs.test", string(bob.id), string(mallory.id), "@bob:evil.test", "@stranger:fs.test"} {
+		require.NoError(t, w.api.EDU(context.Background(), remoteServer, "m.presence", mustJSON(map[string]any{
+			"push": []any{map[string]any{"user_id": name, "presence": "online", "status_msg": "here", "last_active_ago": 5}},
+		})))
+		news := alice.sync("since", since).Get("presence.events")
+		require.Equal(t, []any{"@bob:fs.test"}, news.Get("#.sender").Value(), "%s: %s", name, news.Raw)
+		require.Equal(t, "here", news.Get("0.content.status_msg").Str)
+	}
+	require.Empty(t, carol.sync("since", apart).Get("presence.events").Array())
+	alice.ok(http.MethodPut, path("presence", alice.id, "status"), map[string]string{"presence": "unavailable"})
+	require.Equal(t, alice.id, w.net.sent("m.presence")[0].content.Get("push.0.user_id").Str)
+	require.Equal(t, "unavailable", alice.ok(http.MethodGet, path("presence", alice.id, "status"), nil).Get("presence").Str)
+	require.Equal(t, "online", alice.ok(http.MethodGet, path("presence", "@bob:fs.test", "status"), nil).Get("presence").Str)
+	carol.refused(http.StatusForbidden, "M_FORBIDDEN", http.MethodGet, path("presence", alice.id, "status"), nil)
+	alice.refused(http.StatusBadRequest, "M_INVALID_PARAM", http.MethodPut, path("presence", alice.id, "status"), map[string]string{"presence": "asleep"})
 }
