@@ -28,6 +28,7 @@ type Scene struct {
 	// shared: the deployment is the package's, in which a server that hangs is everybody's concern.
 	shared  bool
 	clients csapi.Transcript
+	devices []*csapi.Client
 	peers   []*Peer
 	sweeper sweeper
 }
@@ -69,7 +70,6 @@ func (s *Scene) User(t testing.TB, alias, name string, options ...csapi.Option) 
 	t = conform.Setup(t)
 	client := s.client(t, s.Server(t, alias), options)
 	client.MustRegister(t, Unique(name), rand.Text())
-	s.devices = append(s.devices, client)
 	return client
 }
 
@@ -79,7 +79,6 @@ func (s *Scene) Device(t testing.TB, user *csapi.Client, options ...csapi.Option
 	t = conform.Setup(t)
 	client := s.client(t, user.Server(), options)
 	client.MustLogin(t, user.UserID, user.Password)
-	s.devices = append(s.devices, client)
 	return client
 }
 
@@ -90,7 +89,9 @@ func (s *Scene) client(t testing.TB, server csapi.Server, options []csapi.Option
 	if s.shared {
 		own = append(own, conform.WatchClient(t))
 	}
-	return csapi.New(t, server, append(own, options...)...)
+	client := csapi.New(t, server, append(own, options...)...)
+	s.devices = append(s.devices, client)
+	return client
 }
 
 // Restart stops a homeserver of the deployment, which must be the test's own, and starts it again with

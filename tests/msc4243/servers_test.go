@@ -44,8 +44,8 @@ func TestTwoServers_FederateAndSurviveRestarts(t *testing.T) {
 		}
 	}
 	talk("at first")
-	conform.CanDo(t, "restarting hs1", hs1.Restart(t.Context()))
+	scene.Restart(t, hs1)
 	talk("after a restart of hs1")
-	conform.CanDo(t, "restarting hs2", hs2.Restart(t.Context()))
+	scene.Restart(t, hs2)
 	talk("after a restart of hs2")
 }

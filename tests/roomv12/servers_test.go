@@ -55,7 +55,7 @@ func TestRestart_RoomSurvives(t *testing.T) {
 	r.Fence(t)
 	before := blueprints.StateIDs(t, r.Alice, r.ID)
 
-	conform.CanDo(t, "restarting "+r.HS.Alias(), r.HS.Restart(t.Context()))
+	r.Restart(t, r.HS)
 
 	must.SameSet(t, "state after the restart", blueprints.StateIDs(t, r.Alice, r.ID), before)
 	for _, id := range said {
