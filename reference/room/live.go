@@ -32,6 +32,8 @@ type liveRoom struct {
 	current     State
 	// joined counts the joined users of each server.
 	joined map[matrix.ServerName]int
+	// latest is the time of the latest event of ours, in milliseconds since the Unix epoch.
+	latest int64
 }
 
 // live returns a room, or nil when this server has never been in it.

@@ -107,7 +107,9 @@ func (g *Engine) template(r *liveRoom, sender matrix.UserID, d Draft) (matrix.Pr
 		OriginServerTS: d.OriginServerTS,
 	}
 	if p.OriginServerTS == 0 {
-		p.OriginServerTS = g.Clock().UnixMilli()
+		// No two events of ours have one time: state resolution goes by it before it goes by chance.
+		r.latest = max(g.Clock().UnixMilli(), r.latest+1)
+		p.OriginServerTS = r.latest
 	}
 	for _, place := range matrix.AuthEventTuples(d.Type, d.StateKey, sender, d.Content) {
 		if id := r.current.Get(place); id != "" {

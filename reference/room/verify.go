@@ -91,11 +91,11 @@ func (g *Engine) primeAuthoriser(ctx context.Context, e *matrix.Event) {
 	if e.Version().HasAccountKeys() || e.Type() != "m.room.member" {
 		return
 	}
-	authoriser := e.Get("join_authorised_via_users_server").String()
-	if authoriser == "" {
+	server := matrix.UserID(e.Get("join_authorised_via_users_server").String()).Domain()
+	if server == "" || server == g.ServerName {
 		return
 	}
-	if err := g.checkServerSignature(ctx, e, matrix.UserID(authoriser).Domain()); err != nil {
+	if err := g.checkServerSignature(ctx, e, server); err != nil {
 		g.Logger.Info("a restricted join is not signed by the server that authorises it", "event", e.ID(), "error", err)
 	}
 }
