@@ -184,7 +184,7 @@ func TestGapsAreClosed(t *testing.T) {
 				var losing atomic.Bool
 				losing.Store(true)
 				var received atomic.Int64
-				hs2.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+				hs2.answerWith(func(w http.ResponseWriter, r *http.Request) bool {
 					if !losing.Load() || !strings.Contains(r.URL.Path, "/send/") {
 						return false
 					}
@@ -195,7 +195,7 @@ func TestGapsAreClosed(t *testing.T) {
 					fmt.Fprint(w, `{"pdus":{}}`)
 					received.Add(int64(len(body.PDUs)))
 					return true
-				}
+				})
 				for i := range lost - 1 {
 					hs1.say(id, "alice", fmt.Sprint("lost ", i))
 				}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,9 +77,12 @@ type homeserver struct {
 	http      *http.Server
 	served    chan struct{}
 	// intercept answers requests in the place of the server when it returns true.
-	intercept func(http.ResponseWriter, *http.Request) bool
+	intercept atomic.Pointer[interceptor]
 	requests  requestLog
 }
+
+// interceptor answers a request, or returns false.
+type interceptor func(http.ResponseWriter, *http.Request) bool
 
 type requestLog struct {
 	mutex sync.Mutex
@@ -146,7 +150,7 @@ func (h *homeserver) serve(listener net.Listener) {
 	require.NoError(t, h.queue.Start(h.engine))
 	h.http = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.requests.add(r.URL.Path)
-		if h.intercept == nil || !h.intercept(w, r) {
+		if f := h.intercept.Load(); f == nil || !(*f)(w, r) {
 			handler.ServeHTTP(w, r)
 		}
 	}), ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelInfo)}
@@ -181,6 +185,9 @@ func (h *homeserver) listen(port int) {
 	require.NoError(h.t, err)
 	h.serve(listener)
 }
+
+// answerWith has requests answered by f.
+func (h *homeserver) answerWith(f interceptor) { h.intercept.Store(&f) }
 
 func (h *homeserver) user(name string) matrix.UserID {
 	return matrix.UserID("@" + name + ":" + string(h.name))

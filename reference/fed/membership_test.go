@@ -225,7 +225,7 @@ func TestCosignedInvitationsAreChecked(t *testing.T) {
 	}
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
-			hs2.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+			hs2.answerWith(func(w http.ResponseWriter, r *http.Request) bool {
 				if !strings.HasPrefix(r.URL.Path, "/_matrix/federation/v2/invite/") {
 					return false
 				}
@@ -239,13 +239,13 @@ func TestCosignedInvitationsAreChecked(t *testing.T) {
 				require.NoError(t, err)
 				writeEvent(w, changed)
 				return true
-			}
+			})
 			before := hs1.engine.Now()
 			requireRefused(t, hs1.engine.Invite(background, id, hs1.user("alice"), hs2.user("bob"), nil), http.StatusBadGateway)
 			require.Equal(t, before, hs1.engine.Now(), "nothing enters the room")
 		})
 	}
-	hs2.intercept = nil
+	hs2.intercept.Store(nil)
 	require.NoError(t, hs1.engine.Invite(background, id, hs1.user("alice"), hs2.user("bob"), nil))
 }
 

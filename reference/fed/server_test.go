@@ -147,7 +147,7 @@ func TestHostilePeersCostBoundedTime(t *testing.T) {
 			}
 		},
 	} {
-		hs2.intercept = func(w http.ResponseWriter, r *http.Request) bool { answer(w, r); return true }
+		hs2.answerWith(func(w http.ResponseWriter, r *http.Request) bool { answer(w, r); return true })
 		began := time.Now()
 		_, err := hs1.client.Call(background, hs2.name, peer.Call{
 			Method: http.MethodGet, Path: "/_matrix/federation/v1/version", Timeout: 300 * time.Millisecond, MaxAnswer: 1 << 20,
@@ -166,10 +166,10 @@ func TestBackoffIsSharedByAllKindsOfRequests(t *testing.T) {
 	v := matrix.RoomVersionMSC4243()
 	n := newNetwork(t)
 	hs1, hs2, victim := n.start(t), n.start(t), n.start(t)
-	victim.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+	victim.answerWith(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusInternalServerError)
 		return true
-	}
+	})
 	for range 3 {
 		id := hs1.create(v, "alice", joinRules("public"))
 		hs2.join(id, "bob", hs1)

@@ -146,7 +146,7 @@ func (w *writer) write() error {
 		return err
 	}
 	if w.outcome == Accepted {
-		p, err := w.g.stream.advance(w.tx)
+		p, err := w.g.advance(w.tx, w.room.id)
 		if err != nil {
 			return err
 		}
@@ -348,7 +348,7 @@ func (w *writer) showPendingRedactions() error {
 		if k.place != (Place{}) {
 			continue // a redaction of the past, which stands where it belongs
 		}
-		p, err := w.g.stream.advance(w.tx)
+		p, err := w.g.advance(w.tx, w.room.id)
 		if err != nil {
 			return err
 		}

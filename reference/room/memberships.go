@@ -3,6 +3,7 @@ package room
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"countersign/matrix"
 	"countersign/reference/account"
@@ -43,8 +44,11 @@ func decodeMembership(key []string, value []byte) (m Membership, err error) {
 func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error {
 	target, _ := e.StateKey()
 	err := g.DB.Update(func(tx *store.Tx) error {
-		at, err := g.stream.advance(tx)
+		at, err := g.advance(tx, e.RoomID())
 		if err != nil {
+			return err
+		}
+		if err := tx.Table(tableInviters).Put(store.Key(string(e.Sender()), e.RoomID(), target), []byte{}); err != nil {
 			return err
 		}
 		return putJSON(tx.Table(tableMemberships), store.Key(target, e.RoomID()), membershipRecord{
@@ -59,22 +63,17 @@ func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error
 	return nil
 }
 
-// reveal notes, in every room of a user whose account key has become verified or erased, that clients
-// see the user differently from now on.
+// reveal notes, in every room of a user whose account key has become verified or erased, and for
+// everybody whom that user has invited, that clients see the user differently from now on.
 func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
 	var rooms []string
+	var invited map[string][]matrix.UserID
 	err := g.DB.Update(func(tx *store.Tx) error {
-		rooms = nil
-		tx.Table(tableMemberships).Scan(store.Key(string(user)), nil, func(key, _ []byte) bool {
-			if parts, _ := store.SplitKey(key, 2); len(parts) == 2 {
-				rooms = append(rooms, parts[1])
-			}
-			return true
-		})
+		rooms, invited = concernedBy(tx, user)
 		if len(rooms) == 0 {
 			return nil
 		}
-		at, err := g.stream.advance(tx)
+		at, err := g.advance(tx, rooms...)
 		if err != nil {
 			return err
 		}
@@ -90,10 +89,37 @@ func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
 	})
 	if err != nil {
 		g.Logger.Error("noting that an account key has changed its state", "user", user, "error", err)
+		return
 	}
 	for _, roomID := range rooms {
-		g.notify(roomID, nil)
+		var users []matrix.UserID
+		for _, name := range invited[roomID] {
+			users = append(users, g.localName(name))
+		}
+		g.notify(roomID, users)
 	}
+}
+
+// concernedBy are the rooms in which a user has a membership, or has invited a local user from, and the
+// users who were invited.
+func concernedBy(tx *store.Tx, user matrix.UserID) (rooms []string, invited map[string][]matrix.UserID) {
+	tx.Table(tableMemberships).Scan(store.Key(string(user)), nil, func(key, _ []byte) bool {
+		if parts, _ := store.SplitKey(key, 2); len(parts) == 2 {
+			rooms = append(rooms, parts[1])
+		}
+		return true
+	})
+	invited = map[string][]matrix.UserID{}
+	tx.Table(tableInviters).Scan(store.Key(string(user)), nil, func(key, _ []byte) bool {
+		if parts, _ := store.SplitKey(key, 3); len(parts) == 3 {
+			invited[parts[1]] = append(invited[parts[1]], matrix.UserID(parts[2]))
+			if !slices.Contains(rooms, parts[1]) {
+				rooms = append(rooms, parts[1])
+			}
+		}
+		return true
+	})
+	return rooms, invited
 }
 
 // RevealedAt is the position at which a user's account key became verified or erased, the latest when

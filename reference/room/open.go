@@ -72,11 +72,18 @@ func (g *Engine) Touched(roomID string) Position {
 	return max(g.touched[roomID], g.before)
 }
 
+// touch notes that something has happened in rooms at a position.
+func (g *Engine) touch(at Position, rooms []string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, roomID := range rooms {
+		g.touched[roomID] = max(at, g.touched[roomID])
+	}
+}
+
 func (g *Engine) notify(roomID string, users []matrix.UserID) {
-	now := g.Now()
 	g.mutex.Lock()
 	listeners := g.listeners
-	g.touched[roomID] = max(now, g.touched[roomID])
 	g.mutex.Unlock()
 	for _, f := range listeners {
 		f(roomID, users)

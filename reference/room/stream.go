@@ -16,14 +16,18 @@ type stream struct {
 
 func newStream(now Position) *stream { return &stream{now: now, changed: make(chan struct{})} }
 
-// advance takes the next position. Transactions are committed one after the other, so that whoever
-// sees a position sees everything up to it.
-func (s *stream) advance(tx *store.Tx) (Position, error) {
+// advance takes the next position for something that happens in some rooms. Transactions are committed
+// one after the other, so that whoever sees a position sees everything up to it; and by then the rooms
+// count as touched.
+func (g *Engine) advance(tx *store.Tx, rooms ...string) (Position, error) {
 	n, err := tx.Table(tableStream).Next()
 	if err != nil {
 		return 0, err
 	}
-	tx.OnCommit(func() { s.reached(Position(n)) })
+	tx.OnCommit(func() {
+		g.touch(Position(n), rooms)
+		g.stream.reached(Position(n))
+	})
 	return Position(n), nil
 }
 
@@ -67,4 +71,4 @@ func (g *Engine) Wait(ctx context.Context, after Position) error {
 
 // Advance takes the next position for a change in a caller's own tables, in the transaction that
 // makes the change. Those who wait are woken when it is committed.
-func (g *Engine) Advance(tx *store.Tx) (Position, error) { return g.stream.advance(tx) }
+func (g *Engine) Advance(tx *store.Tx) (Position, error) { return g.advance(tx) }

@@ -21,6 +21,7 @@ const (
 	tableGroups      = "state_groups" // group -> groupRecord
 	tableCurrent     = "current"      // room ID, position -> group of the current state from then on
 	tableMemberships = "memberships"  // user ID, room ID -> membershipRecord
+	tableInviters    = "inviters"     // user ID, room ID, invited local user ID -> nothing
 	tableRevealed    = "revealed"     // room ID, position -> user ID
 	tableRevealedAt  = "revealed_at"  // user ID -> position
 	tableRedactions  = "redactions"   // target event ID, redaction event ID -> room ID
