@@ -13,10 +13,8 @@ import (
 	"testing"
 
 	"countersign/deploy"
-	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
-	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -109,31 +107,7 @@ func (s *Scene) Restart(t testing.TB, server deploy.Server) {
 // Peer starts a fake server.
 func (s *Scene) Peer(t testing.TB) *Peer {
 	t.Helper()
-	deployment, transport := s.deployment, s.deployment.Transport()
-	if s.shared {
-		transport = conform.WatchTransport(t, transport)
-	}
-	server, err := fakeserver.Start(fakeserver.Config{
-		Host:       deployment.PeerHost(),
-		ListenAddr: deployment.PeerListenAddr(),
-		Issue:      deployment.CA().Issue,
-		Transport:  transport,
-		Ports:      conform.Ports(t),
-		Timeout:    wait.Limit(),
-
-		RoomVersions: conform.RoomVersions(t),
-	})
-	if err != nil {
-		conform.HarnessError(t, "%v", err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Logf("closing a fake server: %v", err)
-		}
-	})
-	peer := &Peer{Server: server}
-	s.peers = append(s.peers, peer)
-	return peer
+	return s.PeerAt(t, s.PeerHost())
 }
 
 // Unique returns an account name that begins with the given one and that no other test has.

@@ -12,6 +12,13 @@ import (
 // contract fixes; servers of every target are expected to use it, if they have the endpoint.
 const RegistrationSharedSecret = "complement"
 
+// MinFlood and MaxFlood bound Config.Flood: fewer members than that are no flood, and more do not fit
+// into what a fake server remembers.
+const (
+	MinFlood = 400
+	MaxFlood = 20000
+)
+
 // Config says which homeservers to start and how. Each field is read from the environment variable
 // in its tag; docs/ENVIRONMENT.md is made from the same tags.
 type Config struct {
@@ -23,6 +30,8 @@ type Config struct {
 	TimeoutScale float64 `env:"COUNTERSIGN_TIMEOUT_SCALE" default:"1" help:"Multiplies every deadline. Use 3 on a slow or busy machine, and more under an emulator."`
 	// RoomVersion4243 is the identifier of the room version that MSC4243 defines.
 	RoomVersion4243 string `env:"COUNTERSIGN_ROOM_VERSION_4243" default:"org.matrix.12.4243" help:"The room version identifier that the servers use for the rooms of MSC4243."`
+	// Flood is how many made-up members the tests of floods send into a room.
+	Flood int `env:"COUNTERSIGN_FLOOD" default:"1000" help:"How many made-up members the tests of floods have join a room. 20000 is a load test of minutes."`
 	// Strict raises ambiguous requirements to failures.
 	Strict bool `env:"COUNTERSIGN_STRICT" default:"0" help:"If 1, a departure from the recommended reading of an ambiguous text is a failure, not a warning."`
 	// Artifacts is a folder for what a run leaves to be read, or empty.
@@ -94,6 +103,9 @@ func (c *Config) check() error {
 	}
 	if !(c.ContainerCPUCores >= 0) || math.IsInf(c.ContainerCPUCores, 0) {
 		return Usagef("COMPLEMENT_CONTAINER_CPU_CORES is %v; it must be 0 or a number of cores", c.ContainerCPUCores)
+	}
+	if c.Flood < MinFlood || c.Flood > MaxFlood {
+		return Usagef("COUNTERSIGN_FLOOD is %d; it must be from %d to %d", c.Flood, MinFlood, MaxFlood)
 	}
 	if c.SpawnTimeout <= 0 {
 		return Usagef("COMPLEMENT_SPAWN_HS_TIMEOUT_SECS is %d; it must be at least 1", int(c.SpawnTimeout.Seconds()))

@@ -14,7 +14,7 @@ func TestConfigDefaults(t *testing.T) {
 	c, err := LoadConfig(nil)
 	require.NoError(t, err)
 	require.Equal(t, Config{
-		Target: "embedded", Targets: map[string]string{}, TimeoutScale: 1, RoomVersion4243: "org.matrix.12.4243",
+		Target: "embedded", Targets: map[string]string{}, TimeoutScale: 1, RoomVersion4243: "org.matrix.12.4243", Flood: 1000,
 		BaseImages: map[string]string{}, SpawnTimeout: 30 * time.Second, HostnameRunningComplement: "host.docker.internal",
 	}, c)
 }
@@ -22,13 +22,14 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigReadsEveryVariable(t *testing.T) {
 	c, err := LoadConfig([]string{
 		"COUNTERSIGN_TARGET=exec:server", "COUNTERSIGN_TARGET_HS2=embedded", "COUNTERSIGN_TIMEOUT_SCALE=2.5",
-		"COUNTERSIGN_ROOM_VERSION_4243=x", "COUNTERSIGN_STRICT=1", "COUNTERSIGN_ARTIFACTS=/a",
+		"COUNTERSIGN_ROOM_VERSION_4243=x", "COUNTERSIGN_FLOOD=20000", "COUNTERSIGN_STRICT=1", "COUNTERSIGN_ARTIFACTS=/a",
 		"COMPLEMENT_BASE_IMAGE=ignored", "COMPLEMENT_BASE_IMAGE_HS3=ignored", "COMPLEMENT_SPAWN_HS_TIMEOUT_SECS=7",
 		"COMPLEMENT_HOST_MOUNTS=/a:/b:ro;/c:/d;", "COMPLEMENT_SHARE_ENV_PREFIX=PASS_", "PASS_X=y", "PASS_=odd",
 		"COMPLEMENT_CONTAINER_CPU_CORES=0.5", "COMPLEMENT_CONTAINER_MEMORY=1GiB", "COMPLEMENT_ALWAYS_PRINT_SERVER_LOGS=1",
 		"COMPLEMENT_POST_TEST_SCRIPT=/s", "COMPLEMENT_HOSTNAME_RUNNING_COMPLEMENT=h", "COMPLEMENT_DEBUG=yes",
 	})
 	require.NoError(t, err)
+	require.Equal(t, 20000, c.Flood)
 	require.Equal(t, 75*time.Second/10, c.Scaled(3*time.Second))
 	require.Equal(t, 7*time.Second*5/2, c.StartTimeout())
 	require.Equal(t, HostMounts{{"/a", "/b", true}, {"/c", "/d", false}}, c.HostMounts)
@@ -78,7 +79,7 @@ func TestConfigErrorsNameTheVariable(t *testing.T) {
 	for _, entry := range []string{
 		"COUNTERSIGN_TARGET=podman:x", "COUNTERSIGN_TARGET=docker:", "COUNTERSIGN_TARGET=exec: ", "COUNTERSIGN_TARGET=embedded:x",
 		"COUNTERSIGN_TARGET_HS2=nothing", "COUNTERSIGN_TIMEOUT_SCALE=fast", "COUNTERSIGN_TIMEOUT_SCALE=0", "COUNTERSIGN_TIMEOUT_SCALE=NaN",
-		"COUNTERSIGN_TIMEOUT_SCALE=-1", "COUNTERSIGN_TIMEOUT_SCALE=Inf", "COUNTERSIGN_STRICT=yes",
+		"COUNTERSIGN_TIMEOUT_SCALE=-1", "COUNTERSIGN_TIMEOUT_SCALE=Inf", "COUNTERSIGN_STRICT=yes", "COUNTERSIGN_FLOOD=10", "COUNTERSIGN_FLOOD=a few",
 		"COMPLEMENT_SPAWN_HS_TIMEOUT_SECS=30s", "COMPLEMENT_SPAWN_HS_TIMEOUT_SECS=0",
 		"COMPLEMENT_CONTAINER_CPU_CORES=-1", "COMPLEMENT_CONTAINER_CPU_CORES=many", "COMPLEMENT_CONTAINER_MEMORY=lots",
 		"COMPLEMENT_HOST_MOUNTS=/a", "COMPLEMENT_HOST_MOUNTS=/a:/b:rx",

@@ -70,6 +70,12 @@ func setValue(v reflect.Value, name, text string) error {
 			return fmt.Errorf("%q is not a number", text)
 		}
 		*field = number
+	case *int:
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", text)
+		}
+		*field = number
 	case *time.Duration:
 		seconds, err := strconv.Atoi(text)
 		if err != nil {

@@ -116,10 +116,10 @@ func (s *Server) DoRequest(ctx context.Context, r Request) (*Response, error) {
 		if cause := context.Cause(s.context); cause != nil {
 			err = errors.Join(cause, err)
 		}
-		s.record.end(number, 0, nil, err.Error())
+		s.record.end(number, 0, nil, 0, err.Error())
 		return nil, fmt.Errorf("%s %s at %s: %w", r.Method, r.URI, r.Destination, err)
 	}
-	s.record.end(number, resp.Status, resp.Body, "")
+	s.record.end(number, resp.Status, resp.Body, 0, "")
 	return resp, nil
 }
 

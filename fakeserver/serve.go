@@ -67,8 +67,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		answer = s.handler(found)(q)
 	}
-	problem := s.reply(w, r, answer)
-	s.record.end(number, answer.Status, answer.Body, problem)
+	counted := &meter{ResponseWriter: w}
+	problem := s.reply(counted, r, answer)
+	s.record.end(number, answer.Status, answer.Body, counted.sent, problem)
 	if problem != "" {
 		panic(http.ErrAbortHandler) // net/http would otherwise end the broken answer properly
 	}

@@ -60,6 +60,9 @@ type Exchange struct {
 	Status int
 	// ResponseBody is the body of the answer, of which at most 1 MiB is kept.
 	ResponseBody []byte
+	// Sent is how much of an answer's body was sent, in bytes; 0 in outbound requests. It may be more
+	// than was received: networks buffer.
+	Sent int64
 	// Err says why there was no complete answer, or is the text of a note.
 	Err string
 	// Started and Ended are the times of the request and of the end of the answer.
@@ -99,7 +102,7 @@ func (t *Transcript) begin(e Exchange) int {
 }
 
 // end files the answer.
-func (t *Transcript) end(number, status int, body []byte, problem string) {
+func (t *Transcript) end(number, status int, body []byte, sent int64, problem string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := number - t.dropped - 1
@@ -107,7 +110,7 @@ func (t *Transcript) end(number, status int, body []byte, problem string) {
 		return // so many requests ago that it was dropped
 	}
 	e := &t.exchanges[i]
-	e.Status, e.ResponseBody, e.Err, e.Ended = status, clip(body), problem, time.Now()
+	e.Status, e.ResponseBody, e.Sent, e.Err, e.Ended = status, clip(body), sent, problem, time.Now()
 	t.size += len(e.ResponseBody)
 	t.trim()
 	t.broadcast()
