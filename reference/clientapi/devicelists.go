@@ -174,6 +174,9 @@ func (a *API) deviceListsBetween(s userdb.Session, memberships []room.Membership
 		if m.Membership == "join" {
 			readers[m.RoomID] = r
 		}
+		if a.engine.Touched(m.RoomID) <= since.rooms {
+			continue
+		}
 		if err := r.companyChanged(since.rooms, until.rooms, changed, gone); err != nil {
 			return lists, err
 		}

@@ -67,6 +67,7 @@ func TestInvitationsByHiddenUsersAreWithheld(t *testing.T) {
 	w.named(map[string]*remoteUser{"bob": bob})
 	w.verify(bob)
 	require.Contains(t, alice.sync().Get("rooms.invite").Map(), roomID)
+	require.Contains(t, alice.sync("since", answer.Get("next_batch").Str).Get("rooms.invite").Map(), roomID)
 }
 
 func TestSpaces(t *testing.T) {

@@ -52,6 +52,12 @@ func (a *API) syncJoined(q *syncRequest, until syncToken, m room.Membership) (*s
 		return nil, err
 	}
 	s := &roomSync{reader: r, q: q, since: q.from(), until: until, end: behindPosition(until.rooms)}
+	if s.isUntouched() {
+		quiet, err := s.isSilent()
+		if quiet || err != nil {
+			return nil, err
+		}
+	}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -83,6 +89,11 @@ func (a *API) syncJoined(q *syncRequest, until syncToken, m room.Membership) (*s
 		answer.Summary = &summary
 	}
 	return answer, nil
+}
+
+// isUntouched reports whether the room itself is as the client knows it, which spares reading it.
+func (s *roomSync) isUntouched() bool {
+	return s.q.since != nil && !s.q.fullState && s.api.engine.Touched(s.roomID) <= s.since.rooms
 }
 
 // isSilent reports whether nobody has begun or ceased to type in the room, or has read it.
