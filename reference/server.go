@@ -24,7 +24,7 @@ import (
 // Bounds of inbound connections, and of closing.
 const (
 	headerTimeout = 10 * time.Second
-	bodyTimeout   = 90 * time.Second
+	bodyTimeout   = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	// closeTimeout is how long requests that are under way may take to end.
 	closeTimeout = time.Second
@@ -63,6 +63,9 @@ func Open(config Config) (*Server, error) {
 	}
 	s := &Server{config: config, db: db}
 	if err := s.assemble(); err != nil {
+		if s.directory != nil {
+			s.directory.Close()
+		}
 		return nil, errors.Join(fmt.Errorf("the reference homeserver: %w", err), db.Close())
 	}
 	return s, nil
@@ -109,7 +112,7 @@ func (s *Server) assemble() error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		Handler: boundBodies(h), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelInfo),
 		BaseContext: func(net.Listener) context.Context { return s.stopping },
 	}

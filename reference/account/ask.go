@@ -222,23 +222,23 @@ func (d *Directory) post(domain matrix.ServerName, users []matrix.UserID, cursor
 	})
 }
 
+// erasureCursor is how far this server has read a domain's list of erased keys.
 func (d *Directory) erasureCursor(domain matrix.ServerName) (id int64, err error) {
-	r, err := d.server(domain)
-	return r.ErasureID, err
-}
-
-func (d *Directory) server(domain matrix.ServerName) (r serverRecord, err error) {
 	err = d.DB.View(func(tx *store.Tx) error {
-		if b := tx.Table(tableServers).Get(store.Key(string(domain))); b != nil {
-			return json.Unmarshal(b, &r)
+		b := tx.Table(tableServers).Get(store.Key(string(domain)))
+		if b == nil {
+			return nil
 		}
-		return nil
+		var r serverRecord
+		err := json.Unmarshal(b, &r)
+		id = r.ErasureID
+		return err
 	})
-	return r, err
+	return id, err
 }
 
 func (d *Directory) moveCursor(domain matrix.ServerName, id int64) error {
 	return d.DB.Update(func(tx *store.Tx) error {
-		return tx.Table(tableServers).Put(store.Key(string(domain)), marshal(serverRecord{ErasureID: id, Polled: d.Clock()}))
+		return tx.Table(tableServers).Put(store.Key(string(domain)), marshal(serverRecord{ErasureID: id}))
 	})
 }

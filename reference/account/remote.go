@@ -23,8 +23,7 @@ type remoteRecord struct {
 
 // serverRecord is how far this server has read another server's list of erased keys.
 type serverRecord struct {
-	ErasureID int64     `json:"erasure_id"`
-	Polled    time.Time `json:"polled"`
+	ErasureID int64 `json:"erasure_id"`
 }
 
 // attempt is what came of asking for a key that is still unverified.

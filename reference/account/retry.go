@@ -14,6 +14,7 @@ import (
 const (
 	firstRetry   = time.Second
 	lastRetry    = 5 * time.Minute
+	retryPause   = 250 * time.Millisecond
 	maxAttempts  = 100_000 // keys that are remembered for a retry
 	pollInterval = 24 * time.Hour
 )
@@ -120,6 +121,8 @@ func (d *Directory) retry() {
 		case <-d.closing.Done():
 			return
 		case <-d.wake:
+			timer.Reset(retryPause) // what fails together is looked at together
+			continue
 		case <-timer.C:
 		}
 		due, next := d.due()
@@ -133,7 +136,7 @@ func (d *Directory) retry() {
 			polled = now
 			d.poll()
 		}
-		timer.Reset(max(next, firstRetry/4))
+		timer.Reset(max(next, retryPause))
 	}
 }
 

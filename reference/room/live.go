@@ -176,7 +176,8 @@ func (s State) become(m map[matrix.StateTuple]string) State {
 }
 
 // nextExtremities are the room's extremities once e has been accepted: e replaces its parents, and
-// what is only reached from it through rejected or soft-failed events.
+// what is only reached from it through rejected or soft-failed events. An event that arrives after
+// others have been built on it is none.
 func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
 	covered := map[string]bool{}
 	queue := slices.Clone(e.PrevEvents())
@@ -192,7 +193,9 @@ func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
 		}
 	}
 	next := slices.DeleteFunc(slices.Clone(r.extremities), func(id string) bool { return covered[id] })
-	next = append(next, e.ID())
+	if len(next) == 0 || !events.builtUpon(e.ID()) {
+		next = append(next, e.ID())
+	}
 	if len(next) > maxExtremities {
 		depth := func(id string) int64 {
 			if k := events.find(id); k != nil {
@@ -204,6 +207,18 @@ func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
 		next = next[len(next)-maxExtremities:]
 	}
 	return next
+}
+
+// builtUpon reports whether an accepted event has a given one as its parent.
+func (s source) builtUpon(id string) (found bool) {
+	prefix := store.Key(id)
+	s.tx.Table(tableChildren).Scan(prefix, nil, func(key, _ []byte) bool {
+		parts, _ := store.SplitKey(key, 2)
+		k := s.find(parts[len(parts)-1])
+		found = k != nil && k.outcome == Accepted && k.hasState()
+		return !found
+	})
+	return found
 }
 
 // serversOf are the servers with a joined user, sorted.
