@@ -207,8 +207,7 @@ func TestGapsAreClosed(t *testing.T) {
 				last := hs1.say(id, "alice", "found")
 				hs2.waitForEvent(id, last.ID())
 				require.Equal(t, hs1.state(id), hs2.state(id))
-				events, _, err := hs2.engine.History(background, id, room.Place{Major: hs2.engine.Now() + 1}, 1000)
-				require.NoError(t, err)
+				events, _ := hs2.history(id, room.Place{Major: hs2.engine.Now() + 1}, 1000)
 				var bodies []string
 				for _, e := range events {
 					bodies = append(bodies, e.Get("body").String())
@@ -235,12 +234,10 @@ func TestBackfill(t *testing.T) {
 		hs2.join(id, "bob", hs1)
 		tip := room.Place{Major: hs2.engine.Now() + 1}
 		hs2.restart() // holes are remembered
-		events, next, err := hs2.engine.History(background, id, tip, 40)
-		require.NoError(t, err)
+		events, next := hs2.history(id, tip, 40)
 		require.Len(t, events, 40)
 		require.Equal(t, "message 149", events[1].Get("body").String())
-		events, _, err = hs2.engine.History(background, id, next, 1000)
-		require.NoError(t, err)
+		events, _ = hs2.history(id, next, 1000)
 		require.True(t, events[len(events)-1].IsCreate())
 		require.Equal(t, hs1.timeline(id), hs2.timeline(id))
 		require.Equal(t, hs1.state(id), hs2.state(id))

@@ -268,6 +268,22 @@ func (h *homeserver) timeline(roomID string) (lines []string) {
 	return lines
 }
 
+// history reads up to limit events backwards, and has holes filled on the way.
+func (h *homeserver) history(roomID string, from room.Place, limit int) (events []room.Stored, next room.Place) {
+	next = from
+	for len(events) < limit {
+		_, err := h.engine.Backfill(background, roomID, next, limit)
+		require.NoError(h.t, err)
+		page, end, err := h.engine.Timeline(roomID, next, true, limit-len(events))
+		require.NoError(h.t, err)
+		if len(page) == 0 {
+			break
+		}
+		events, next = append(events, page...), end
+	}
+	return events, next
+}
+
 func (h *homeserver) state(roomID string) map[matrix.StateTuple]string {
 	s, err := h.engine.CurrentState(roomID)
 	require.NoError(h.t, err)

@@ -30,6 +30,3 @@ type Local interface {
 	// for EDUs of a room, asks room.Engine.AcceptsEDUFrom.
 	EDU(ctx context.Context, origin matrix.ServerName, eduType string, content []byte) error
 }
-
-// Client API calls to other servers go through peer.Caller (Client implements it) with the helpers
-// of remote.go.

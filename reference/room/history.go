@@ -19,29 +19,8 @@ const (
 	maxBackfill     = 100
 )
 
-// History reads up to limit events of a room's timeline before a place, latest first, and asks other
-// servers for what is missing on the way. A hole that cannot be filled now is skipped. next is where
-// to go on; it equals from when there is nothing more.
-func (g *Engine) History(ctx context.Context, roomID string, from Place, limit int) (events []Stored, next Place, err error) {
-	next = from
-	for len(events) < limit {
-		if _, err := g.Backfill(ctx, roomID, next, limit-len(events)); err != nil {
-			g.Logger.Info("history cannot be fetched", "room", roomID, "error", err)
-		}
-		page, end, err := g.Timeline(roomID, next, true, limit-len(events))
-		if err != nil {
-			return nil, from, err
-		}
-		if len(page) == 0 {
-			break
-		}
-		events, next = append(events, page...), end
-	}
-	return events, next, nil
-}
-
 // Backfill fetches history that is missing directly before a place, if any is, and reports whether the
-// timeline has grown there.
+// timeline has grown there. Whoever reads backwards calls it before each call of Timeline.
 func (g *Engine) Backfill(ctx context.Context, roomID string, before Place, limit int) (grown bool, err error) {
 	r, err := g.live(roomID)
 	if err != nil || r == nil {

@@ -136,3 +136,12 @@ func (g *Engine) RevealedAt(user matrix.UserID) (at Position) {
 	}
 	return at
 }
+
+// rawEvents are events as a list of JSON documents.
+func rawEvents(events []*matrix.Event) []json.RawMessage {
+	raw := make([]json.RawMessage, 0, len(events))
+	for _, e := range events {
+		raw = append(raw, e.JSON())
+	}
+	return raw
+}

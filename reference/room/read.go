@@ -123,7 +123,7 @@ var errHole = errors.New("history is missing here")
 // Timeline reads up to limit events of a room's timeline: those after from, in order, or, backwards,
 // those before it, latest first. Only accepted events are there, including those of senders whose
 // account keys are unverified. next is where to go on; it equals from when there is nothing more.
-// Reading backwards stops after an event before which history is missing, see History.
+// Reading backwards stops after an event before which history is missing, see Backfill.
 func (g *Engine) Timeline(roomID string, from Place, backwards bool, limit int) (events []Stored, next Place, err error) {
 	next = from
 	err = g.DB.View(func(tx *store.Tx) error {
