@@ -93,14 +93,17 @@ func (s *Scene) client(t testing.TB, server csapi.Server, options []csapi.Option
 }
 
 // Restart stops a homeserver of the deployment, which must be the test's own, and starts it again with
-// the data that it had. It skips the test when the target cannot do that. Clients open new
-// connections afterwards: one that the homeserver has closed would fail a request that is not safe to
-// repeat.
+// the data that it had. It skips the test when the target cannot do that. Clients and fake servers
+// open new connections afterwards: one that the homeserver has closed would fail a request that is not
+// safe to repeat.
 func (s *Scene) Restart(t testing.TB, server deploy.Server) {
 	t.Helper()
 	conform.CanDo(t, "restarting "+server.Alias(), server.Restart(t.Context()))
 	for _, client := range s.devices {
 		client.Close()
+	}
+	if pool, ok := s.deployment.Transport().(interface{ CloseIdleConnections() }); ok {
+		pool.CloseIdleConnections()
 	}
 }
 
