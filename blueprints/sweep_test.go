@@ -18,8 +18,8 @@ import (
 // A world for the sweepers: hs is under test and has the user alice.
 const (
 	hs       matrix.ServerName = "hs"
-	keyRoom                    = "!keys"
-	nameRoom                   = "!names"
+	keyRoom  string            = "!keys"
+	nameRoom string            = "!names"
 )
 
 var (
