@@ -42,7 +42,7 @@ func TestHiddenEvents_ArePagedOver(t *testing.T) {
 		hide = hide[n:]
 	}
 	later := r.Fence(t).ID()
-	r.MustHold(t, r.Room.Event(r.Room.Event(later).PrevEvents()[0])) // the last of the hidden ones
+	r.MustHold(t, r.Room.Event(later).PrevEvents()[0]) // the last of the hidden ones
 
 	// prevBatch is where the history before a timeline begins, in which the last message must be.
 	prevBatch := func(t testing.TB, q csapi.SyncRequest) string {
