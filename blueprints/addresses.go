@@ -1,8 +1,10 @@
 package blueprints
 
 import (
+	"crypto/tls"
 	"testing"
 
+	"countersign/deploy"
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/wait"
@@ -64,4 +66,30 @@ func (s *Scene) MuteAt(t testing.TB, host string, hangUp bool) *fakeserver.Mute 
 		}
 	})
 	return mute
+}
+
+// CertificateFor is a certificate that the homeservers trust, for other hosts than the fake servers'.
+func (s *Scene) CertificateFor(t testing.TB, hosts ...string) tls.Certificate {
+	t.Helper()
+	return issue(t, s.deployment.CA(), hosts...)
+}
+
+// UntrustedCertificate is a certificate for the fake servers' host by an authority that no homeserver
+// has heard of.
+func (s *Scene) UntrustedCertificate(t testing.TB) tls.Certificate {
+	t.Helper()
+	stranger, err := deploy.NewCA()
+	if err != nil {
+		conform.HarnessError(t, "%v", err)
+	}
+	return issue(t, stranger, s.PeerHost())
+}
+
+func issue(t testing.TB, authority *deploy.CA, hosts ...string) tls.Certificate {
+	t.Helper()
+	certificate, err := authority.Issue(hosts...)
+	if err != nil {
+		conform.HarnessError(t, "issuing a certificate for %v: %v", hosts, err)
+	}
+	return certificate
 }
