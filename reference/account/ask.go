@@ -30,7 +30,38 @@ const accountsPath = "/_matrix/federation/unstable/org.matrix.msc4243/query/acco
 // are never asked for (QC-23), nor those that were asked for a short while ago. Everything that is
 // asked for at the same time goes into one request per domain (MSC4243, "Server behaviour").
 func (d *Directory) Verify(ctx context.Context, users ...matrix.UserID) {
-	var waits []chan struct{}
+	for _, q := range d.begin(users) {
+		select {
+		case <-q.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// VerifyBriefly is Verify for users who have sent an event: it waits only as long as their domains can
+// be expected to answer, so that those that do not hold up nothing but the first such event.
+func (d *Directory) VerifyBriefly(ctx context.Context, users ...matrix.UserID) {
+	for _, q := range d.begin(users) {
+		timer := time.NewTimer(d.patience(q.domain))
+		select {
+		case <-q.done:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// inquiry is a question about a key that is waiting or under way; done is closed when its answer has been
+// dealt with.
+type inquiry struct {
+	domain matrix.ServerName
+	done   chan struct{}
+}
+
+// begin has those keys asked for that are unverified.
+func (d *Directory) begin(users []matrix.UserID) (inquiries []inquiry) {
 	for _, user := range users {
 		if user.Domain() == d.ServerName || d.Lookup(user).State != Unverified {
 			continue
@@ -38,18 +69,12 @@ func (d *Directory) Verify(ctx context.Context, users ...matrix.UserID) {
 		if _, _, err := matrix.ParseAccountKeyUserID(string(user)); err != nil {
 			continue
 		}
-		if wait := d.enqueue(user); wait != nil {
-			waits = append(waits, wait)
+		if done := d.enqueue(user); done != nil {
+			inquiries = append(inquiries, inquiry{user.Domain(), done})
 		}
 	}
 	d.startAskers()
-	for _, wait := range waits {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return
-		}
-	}
+	return inquiries
 }
 
 // enqueue has a key asked for, unless it is too early to ask again, and returns what is closed when that
@@ -63,9 +88,12 @@ func (d *Directory) enqueue(user matrix.UserID) chan struct{} {
 	if a, ok := d.attempts[user]; ok && a.answered && a.next.After(d.Clock()) {
 		return nil
 	}
+	domain := user.Domain()
+	if d.postponed(domain, user) {
+		return nil
+	}
 	wait := make(chan struct{})
 	d.asking[user] = wait
-	domain := user.Domain()
 	if _, waiting := d.pending[domain]; !waiting {
 		d.order = append(d.order, domain)
 	}
@@ -126,14 +154,14 @@ func (d *Directory) nextDomain() (domain matrix.ServerName, users []matrix.UserI
 		d.workers--
 		return "", nil, false
 	}
-	i := slices.IndexFunc(d.order, func(s matrix.ServerName) bool { return !d.busy[s] })
+	i := slices.IndexFunc(d.order, func(s matrix.ServerName) bool { return d.busy[s].IsZero() })
 	if i < 0 {
 		d.workers-- // whoever is asking those domains goes on with them
 		return "", nil, false
 	}
 	domain = d.order[i]
 	d.order = slices.Delete(d.order, i, i+1)
-	d.busy[domain] = true
+	d.busy[domain] = d.Clock()
 	users = d.pending[domain]
 	if len(users) > MaxKeys {
 		d.pending[domain] = users[MaxKeys:]
@@ -155,6 +183,7 @@ func (d *Directory) ask(domain matrix.ServerName, users []matrix.UserID) {
 	if err := d.learn(said); err != nil {
 		d.Logger.Error("storing what a domain says about its account keys", "domain", domain, "error", err)
 	}
+	d.notePace(domain, users, said, answered)
 	d.noteAttempts(users, answered)
 }
 

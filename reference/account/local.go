@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"countersign/matrix"
 	"countersign/reference/internal/lru"
@@ -35,8 +36,10 @@ type Directory struct {
 	// wait for a worker.
 	pending map[matrix.ServerName][]matrix.UserID
 	order   []matrix.ServerName
-	// busy are the domains that are being asked, one request at a time.
-	busy    map[matrix.ServerName]bool
+	// busy are the domains that are being asked, one request at a time, with the time of the request.
+	busy map[matrix.ServerName]time.Time
+	// paces are the domains that have not answered, or not confirmed anything, when asked last.
+	paces   map[matrix.ServerName]pace
 	workers int
 	// attempts are the keys that were asked for and are still unverified.
 	attempts map[matrix.UserID]attempt
@@ -65,7 +68,7 @@ func New(options Options) *Directory {
 	closing, cancel := context.WithCancel(context.Background())
 	return &Directory{
 		Options: options, asking: map[matrix.UserID]chan struct{}{}, pending: map[matrix.ServerName][]matrix.UserID{},
-		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1), busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
+		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1), busy: map[matrix.ServerName]time.Time{}, paces: map[matrix.ServerName]pace{}, closing: closing, close: cancel,
 		accounts: lru.New[string, matrix.Account](cached), names: lru.New[string, string](cached),
 		entries: lru.New[matrix.UserID, Entry](cached),
 	}

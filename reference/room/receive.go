@@ -146,7 +146,7 @@ func (g *Engine) verifyUsers(ctx context.Context, events ...*matrix.Event) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyWait)
 	defer cancel()
-	g.Directory.Verify(ctx, users...)
+	g.Directory.VerifyBriefly(ctx, users...)
 }
 
 // accountKeysOf are the users in rooms with account keys who sent events or whose membership they are.
