@@ -46,8 +46,8 @@ func (s *Scene) peerConfig(t testing.TB, host string) fakeserver.Config {
 // PeerHost is the host name under which the homeservers reach this process.
 func (s *Scene) PeerHost() string { return s.deployment.PeerHost() }
 
-// Mute listens in a server's name, and is no homeserver. With hangUp it closes every connection at
-// once; without, it lets the other side wait.
+// Mute listens in a server's name, and is no homeserver. With hangUp it closes every connection as
+// soon as anything is said; without, it lets the other side wait.
 func (s *Scene) Mute(t testing.TB, hangUp bool) *fakeserver.Mute {
 	t.Helper()
 	return s.MuteAt(t, s.PeerHost(), hangUp)

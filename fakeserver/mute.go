@@ -33,8 +33,8 @@ const (
 )
 
 // StartMute listens. Of the configuration only Host, ListenAddr and Ports matter. With hangUp it
-// closes every connection at once; without, it holds the connection and lets the other side wait. The
-// error says why the system would not let it listen.
+// closes every connection as soon as anything is said; without, it holds the connection and lets the
+// other side wait. The error says why the system would not let it listen.
 func StartMute(c Config, hangUp bool) (*Mute, error) {
 	if c.ListenAddr == "" {
 		c.ListenAddr = "127.0.0.1"
@@ -104,14 +104,15 @@ func (m *Mute) take(conn net.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count++
-	if m.hangUp || m.closed {
+	if m.closed {
 		return false
 	}
 	m.open[conn] = true
 	return true
 }
 
-// listenTo keeps the first bytes and passes over the rest, until the other side gives up.
+// listenTo keeps the first bytes. It then closes the connection, or passes over the rest until the
+// other side gives up.
 func (m *Mute) listenTo(conn net.Conn) {
 	defer conn.Close()
 	buffer := make([]byte, maxFirstWord)
@@ -121,7 +122,7 @@ func (m *Mute) listenTo(conn net.Conn) {
 		if first && n > 0 && len(m.heard) < maxHeard {
 			m.heard = append(m.heard, slices.Clone(buffer[:n]))
 		}
-		if err != nil {
+		if err != nil || m.hangUp {
 			delete(m.open, conn)
 			m.mu.Unlock()
 			return

@@ -26,10 +26,12 @@ func startMute(t *testing.T, hangUp bool) (*fakeserver.Mute, net.Conn) {
 
 func TestMute_HangsUp(t *testing.T) {
 	m, conn := startMute(t, true)
-	_, err := conn.Read(make([]byte, 1))
+	_, err := conn.Write([]byte("hello?"))
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	require.Equal(t, 1, m.Connections())
-	require.Empty(t, m.Heard())
+	require.Equal(t, "hello?", string(m.Heard()[0]))
 }
 
 func TestMute_ListensAndSaysNothing(t *testing.T) {
