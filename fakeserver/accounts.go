@@ -39,6 +39,12 @@ func (e Exchange) AskedKeys() []string {
 	return textList(gjson.GetBytes(e.RequestBody, "account_keys"))
 }
 
+// AsksForErasures reports whether an exchange about /query/accounts has an erasure section in its
+// request, and so asks for keys that it does not name.
+func (e Exchange) AsksForErasures() bool {
+	return gjson.GetBytes(e.RequestBody, "erasure").IsObject()
+}
+
 // AsksFor matches inbound requests that ask about an account key.
 func AsksFor(key string) Matcher {
 	return func(e Exchange) bool { return Is(OpQueryAccounts)(e) && slices.Contains(e.AskedKeys(), key) }
