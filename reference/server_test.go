@@ -12,10 +12,12 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	"countersign/reference"
 )
@@ -112,4 +114,39 @@ func BenchmarkStart(b *testing.B) {
 		require.NoError(b, stop())
 		b.StartTimer()
 	}
+}
+
+// TestCloseEndsLongPolls closes the server while a client waits for news.
+func TestCloseEndsLongPolls(t *testing.T) {
+	url, stop := start(t, t.TempDir(), selfSigned(t))
+	response, err := http.Post(url+"/_matrix/client/v3/register", "application/json",
+		strings.NewReader(`{"username":"alice","password":"secret words","auth":{"type":"m.login.dummy"}}`))
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	token := gjson.GetBytes(body, "access_token").Str
+	require.NotEmpty(t, token)
+	sync := func(query string) (*http.Response, error) {
+		r, err := http.NewRequest(http.MethodGet, url+"/_matrix/client/v3/sync"+query, nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+token)
+		return http.DefaultClient.Do(r)
+	}
+	response, err = sync("")
+	require.NoError(t, err)
+	body, err = io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if r, err := sync("?timeout=60000&since=" + gjson.GetBytes(body, "next_batch").Str); err == nil {
+			_ = r.Body.Close()
+		}
+	}()
+	began := time.Now()
+	require.NoError(t, stop())
+	require.Less(t, time.Since(began), 2*time.Second)
+	<-ended
 }

@@ -101,9 +101,11 @@ func (g *Engine) remoteStateAfter(ctx context.Context, r *liveRoom, server matri
 	if err := g.haveAuthEvents(ctx, r, server, e); err != nil {
 		return State{}, err
 	}
-	before, err := g.remoteStateBefore(ctx, r, server, e)
-	if err != nil {
-		return State{}, err
+	var before State
+	if e.ID() != r.create.ID() { // nothing is before the create event
+		if before, err = g.remoteStateBefore(ctx, r, server, e); err != nil {
+			return State{}, err
+		}
 	}
 	return g.keepWithState(r, e, before)
 }
