@@ -39,15 +39,7 @@ func (r *reader) notifier(s room.State) (*notifier, error) {
 
 // judge reports whether an event notifies the user, and whether it is highlighted.
 func (n *notifier) judge(e shownEvent) (notifies, highlights bool) {
-	if e.shown.Sender == n.session.User {
-		return false, false
-	}
-	event := gjson.ParseBytes(mustJSON(e.shown))
-	rule := n.firstMatch(e, event)
-	if rule == nil {
-		return false, false
-	}
-	for _, action := range rule.Actions {
+	for _, action := range n.actions(e) {
 		switch action := action.(type) {
 		case string:
 			notifies = notifies || action == "notify"
@@ -57,6 +49,17 @@ func (n *notifier) judge(e shownEvent) (notifies, highlights bool) {
 		}
 	}
 	return notifies, notifies && highlights
+}
+
+// actions are what the first rule that an event matches has done; none for the user's own events.
+func (n *notifier) actions(e shownEvent) []any {
+	if e.shown.Sender == n.session.User {
+		return nil
+	}
+	if rule := n.firstMatch(e, gjson.ParseBytes(mustJSON(e.shown))); rule != nil {
+		return rule.Actions
+	}
+	return nil
 }
 
 func (n *notifier) firstMatch(e shownEvent, event gjson.Result) *pushRule {

@@ -71,11 +71,8 @@ func (a *API) pushRoutes() []route {
 	}
 }
 
+// pushers are none: there is no endpoint to set one.
 func (a *API) pushers(*call) (any, error) { return map[string]any{"pushers": []string{}}, nil }
-
-func (a *API) notifications(*call) (any, error) {
-	return map[string]any{"notifications": []string{}}, nil
-}
 
 // rules returns a user's push rules, the predefined ones when the user has changed nothing.
 func (a *API) rules(user matrix.UserID) (*ruleset, error) {
