@@ -22,18 +22,29 @@ type AccountKey [ed25519.PublicKeySize]byte
 // MSC4243 says none of this outright; without it one key has several spellings, and servers disagree
 // on which signatures are valid.
 func ParseAccountKey(text string) (AccountKey, error) {
-	k, err := decodeAccountKey(text)
-	if err == nil {
-		err = CheckPublicKey(k[:])
-	}
+	k, err := parseKeyText(text)
 	if err != nil {
 		return AccountKey{}, fmt.Errorf("account key %q: %w", abbreviate(text), err)
 	}
 	return k, nil
 }
 
+// parseKeyText reads the text of an account key or of a server key.
+func parseKeyText(text string) ([ed25519.PublicKeySize]byte, error) {
+	k, err := decodeKeyText(text)
+	if err == nil {
+		err = CheckPublicKey(k[:])
+	}
+	return k, err
+}
+
 // decodeAccountKey checks the text but not the point.
-func decodeAccountKey(text string) (k AccountKey, err error) {
+func decodeAccountKey(text string) (AccountKey, error) {
+	k, err := decodeKeyText(text)
+	return k, err
+}
+
+func decodeKeyText(text string) (k [ed25519.PublicKeySize]byte, err error) {
 	if len(text) != AccountKeyLength {
 		return k, fmt.Errorf("has %d characters, not %d", len(text), AccountKeyLength)
 	}

@@ -44,11 +44,35 @@ func AuthEventTuples(eventType string, stateKey *string, sender UserID, content 
 	return tuples
 }
 
-// AuthEventTuples is the auth events selection for e.
+// AuthEventTuples is the auth events selection of a room version: that of version 12 and, in room
+// versions with participation, the places of participations. D-42: MSC4345 does not say which; it is
+// those of the sending server, of the server that the event is about, and of the one that authorises a
+// request.
+//
+// server is the server that sends the event. It is needed for MSC4348 alone, where it is the one that
+// co-signs, and may be empty there for what does not depend on it; in rooms of MSC4345 it is in sender.
+func (v RoomVersion) AuthEventTuples(eventType string, stateKey *string, sender UserID, content []byte, server ServerName) []StateTuple {
+	tuples := AuthEventTuples(eventType, stateKey, sender, content)
+	if !v.HasParticipation() || eventType == "m.room.create" {
+		return tuples
+	}
+	if v.Identity == ServerKeyIdentity {
+		server = sender.Domain()
+	}
+	for _, s := range append(citedParticipations(eventType, stateKey, content), server) {
+		if place := ParticipationPlace(s); s != "" && !slices.Contains(tuples, place) {
+			tuples = append(tuples, place)
+		}
+	}
+	return tuples
+}
+
+// AuthEventTuples is the auth events selection for e. In rooms of MSC4348 the participation of the
+// server that co-signs is missing from it: see Cosigner.
 func (e *Event) AuthEventTuples() []StateTuple {
 	var stateKey *string
 	if e.isState {
 		stateKey = &e.stateKey
 	}
-	return AuthEventTuples(e.eventType, stateKey, e.sender, e.content)
+	return e.version.AuthEventTuples(e.eventType, stateKey, e.sender, e.content, "")
 }

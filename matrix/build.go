@@ -59,7 +59,7 @@ func (p ProtoEvent) Build(v RoomVersion, signers ...Signer) (*Event, error) {
 	sum := sha256.Sum256(hashed)
 	hash := EncodeBase64(sum[:])
 
-	redacted := appendRedactedContent(make([]byte, 0, len(content)), p.Type, content)
+	redacted := appendRedactedContent(make([]byte, 0, len(content)), v.Identity, p.Type, content)
 	e.message = p.write(make([]byte, 0, size), redacted, hash, nil, nil)
 	signatures := []byte("{}")
 	for _, s := range signers {

@@ -43,7 +43,7 @@ type Event struct {
 }
 
 // ParseEvent reads a PDU and checks everything that needs no other event: strict canonical JSON, the
-// event format of room version 12, and the size limits. It computes the event ID and compares the
+// event format of the room version, and the size limits. It computes the event ID and compares the
 // content hash, but checks no signature. Errors wrap ErrInvalidEvent or ErrNotCanonical.
 func ParseEvent(v RoomVersion, pdu []byte) (*Event, error) {
 	c, err := CanonicalJSON(pdu)
@@ -101,8 +101,8 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 		case "sender":
 			var sender string
 			if sender, err = shortString("sender", f.value); err == nil {
-				if e.sender = UserID(sender); checkUserID(sender) != nil {
-					err = invalid("sender: %v", checkUserID(sender))
+				if e.sender = UserID(sender); v.checkUserID(sender) != nil {
+					err = invalid("sender: %v", v.checkUserID(sender))
 				}
 			}
 		case "signatures":
@@ -147,7 +147,7 @@ func parseCanonicalEvent(v RoomVersion, c []byte) (*Event, error) {
 // identify computes the message that signatures cover, and from it the event ID and, for a create
 // event, the room ID.
 func (e *Event) identify() {
-	e.message = signingBytes(e.raw, e.eventType)
+	e.message = signingBytes(e.version.Identity, e.raw, e.eventType)
 	e.id = referenceID(e.message)
 	if e.IsCreate() && !e.hasRoomID {
 		e.roomID = "!" + e.id[1:]
@@ -317,7 +317,7 @@ func (e *Event) VerifyAccountKey(u UserID) error {
 // signatures stay valid; its content hash is compared anew; unsigned is gone.
 func (e *Event) Redacted() *Event {
 	r := *e
-	r.raw = appendRedacted(make([]byte, 0, len(e.raw)), e.eventType, e.raw, dropNothing)
+	r.raw = appendRedacted(make([]byte, 0, len(e.raw)), e.version.Identity, e.eventType, e.raw, dropNothing)
 	r.content = lookup(r.raw, "content")
 	r.hashOK = hashMatches(lookup(lookup(r.raw, "hashes"), "sha256"), r.raw)
 	return &r

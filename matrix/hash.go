@@ -25,9 +25,16 @@ func contentHash(c []byte) [sha256.Size]byte {
 
 // ReferenceHash is the SHA-256 of the redacted event without its signatures; with a sigil it is the
 // event ID, and for a create event the room ID (server-server API, "Calculating the reference hash
-// for an event").
+// for an event"). It is that of room versions without participation; RoomVersion.ReferenceHash is that
+// of any.
 func ReferenceHash(event []byte) ([sha256.Size]byte, error) {
-	m, err := EventSigningBytes(event)
+	return RoomVersion12().ReferenceHash(event)
+}
+
+// ReferenceHash is the function of that name for events of a room version: what redaction leaves
+// depends on it.
+func (v RoomVersion) ReferenceHash(event []byte) ([sha256.Size]byte, error) {
+	m, err := v.EventSigningBytes(event)
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
@@ -35,18 +42,24 @@ func ReferenceHash(event []byte) ([sha256.Size]byte, error) {
 }
 
 // EventSigningBytes is what the signatures of an event cover: the canonical form of the redacted
-// event without its signatures (server-server API, "Signing Events").
+// event without its signatures (server-server API, "Signing Events"). It is that of room versions
+// without participation; RoomVersion.EventSigningBytes is that of any.
 func EventSigningBytes(event []byte) ([]byte, error) {
+	return RoomVersion12().EventSigningBytes(event)
+}
+
+// EventSigningBytes is the function of that name for events of a room version.
+func (v RoomVersion) EventSigningBytes(event []byte) ([]byte, error) {
 	c, err := requireObject(event, CanonicalJSON)
 	if err != nil {
 		return nil, err
 	}
 	eventType, _ := stringValue(lookup(c, "type"))
-	return signingBytes(c, eventType), nil
+	return signingBytes(v.Identity, c, eventType), nil
 }
 
-func signingBytes(c []byte, eventType string) []byte {
-	return appendRedacted(make([]byte, 0, len(c)), eventType, c, dropSignatures)
+func signingBytes(identity Identity, c []byte, eventType string) []byte {
+	return appendRedacted(make([]byte, 0, len(c)), identity, eventType, c, dropSignatures)
 }
 
 // PutContentHash returns the canonical form of an event with hashes.sha256 set to its content hash.
