@@ -176,6 +176,9 @@ type Membership struct {
 	// Stripped are the state events that came with an invitation or a knock, complete PDUs in the
 	// room's terms; nil otherwise.
 	Stripped []*matrix.Event
+	// Through is a server in the room when this server is not: the one that the membership came from, or
+	// was handed in at.
+	Through matrix.ServerName
 	// Version is the room version.
 	Version matrix.RoomVersion
 }

@@ -286,21 +286,21 @@ func checkCosigned(request *matrix.Event, answer []byte, server matrix.ServerNam
 }
 
 // staleAuthEvents reports whether the event's target has a membership that is not among its auth
-// events, and who the target is.
+// events, or somebody else's is in its place, and who the target is.
 func (g *Engine) staleAuthEvents(r *liveRoom, e *matrix.Event) (matrix.UserID, bool) {
 	stateKey, _ := e.StateKey()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	id := r.current.Get(matrix.StateTuple{Type: "m.room.member", StateKey: stateKey})
-	if id == "" {
-		return "", false
-	}
+	cited := id == ""
 	for _, a := range e.AuthEvents() {
-		if a == id {
-			return "", false
+		k := g.lookup(a)
+		if k != nil && k.Type() == "m.room.member" && !k.IsState("m.room.member", stateKey) && !k.IsState("m.room.member", string(e.Sender())) {
+			return matrix.UserID(stateKey), true
 		}
+		cited = cited || a == id
 	}
-	return matrix.UserID(stateKey), true
+	return matrix.UserID(stateKey), !cited
 }
 
 // admitStripped checks the events that come with an invitation or a knock. Those that are not signed

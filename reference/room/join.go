@@ -43,8 +43,8 @@ func isUnable(code string) bool {
 	return code == "M_UNABLE_TO_GRANT_JOIN" || code == "M_UNABLE_TO_AUTHORISE_JOIN"
 }
 
-// candidates are the servers to join through: those that are named, the inviter's, and those that were
-// in the room when this server last was.
+// candidates are the servers to enter or leave a room through: those that are named, those of which this
+// server knows from an invitation or a knock, and those that were in the room when this server last was.
 func (g *Engine) candidates(roomID string, local matrix.UserID, via []matrix.ServerName) []matrix.ServerName {
 	var all []matrix.ServerName
 	add := func(servers ...matrix.ServerName) {
@@ -56,7 +56,7 @@ func (g *Engine) candidates(roomID string, local matrix.UserID, via []matrix.Ser
 	}
 	add(via...)
 	if m, ok := g.localMembership(roomID, local); ok {
-		add(m.Sender.Domain())
+		add(m.Through, m.Sender.Domain())
 	}
 	if r, err := g.live(roomID); err == nil && r != nil {
 		add(r.create.Sender().Domain())

@@ -36,7 +36,7 @@ func (g *Engine) Leave(ctx context.Context, roomID string, local matrix.UserID, 
 	}
 	via := g.candidates(roomID, local, nil)
 	err = g.remoteHandshake(ctx, LeaveHandshake, roomID, local, content, &m.Version, via,
-		func(t signedTemplate, _ json.RawMessage) error { return g.noteMembership(t.event, nil) })
+		func(t signedTemplate, _ json.RawMessage) error { return g.noteMembership(t.event, nil, t.server) })
 	if err == nil {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (g *Engine) leaveAlone(m Membership, local matrix.UserID, content []byte) e
 	if err != nil {
 		return peer.BadJSON("%v", err)
 	}
-	return g.noteMembership(e, nil)
+	return g.noteMembership(e, nil, "")
 }
 
 // sendMembership sends a member event about a user whom the room knows, by a local user. by is an account
@@ -106,7 +106,7 @@ func (g *Engine) Knock(ctx context.Context, roomID string, local matrix.UserID, 
 			}
 			stripped := g.admitStripped(ctx, t.event.Version(), t.event.RoomID(), answer.State)
 			g.verifyUsers(ctx, stripped...)
-			return g.noteMembership(t.event, stripped)
+			return g.noteMembership(t.event, stripped, t.server)
 		})
 }
 

@@ -22,7 +22,7 @@ func decodeMembership(key []string, value []byte) (m Membership, err error) {
 	}
 	m = Membership{
 		RoomID: key[1], User: matrix.UserID(key[0]), Membership: r.Membership, EventID: r.EventID,
-		Sender: r.Sender, Position: r.Position, Version: v,
+		Sender: r.Sender, Position: r.Position, Version: v, Through: r.Through,
 	}
 	for _, raw := range r.Stripped {
 		e, err := matrix.ParseTrustedEvent(v, raw)
@@ -40,8 +40,8 @@ func decodeMembership(key []string, value []byte) (m Membership, err error) {
 }
 
 // noteMembership keeps a membership event of a local user in a room that this server is not in: an
-// invitation, a knock, or what ended one.
-func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error {
+// invitation, a knock, or what ended one. through is a server in the room, empty when none is known.
+func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event, through matrix.ServerName) error {
 	target, _ := e.StateKey()
 	err := g.DB.Update(func(tx *store.Tx) error {
 		at, err := g.advance(tx, e.RoomID())
@@ -53,7 +53,7 @@ func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event) error
 		}
 		return putJSON(tx.Table(tableMemberships), store.Key(target, e.RoomID()), membershipRecord{
 			Membership: e.Membership(), EventID: e.ID(), Sender: e.Sender(), Position: at,
-			Version: e.Version().ID, Stripped: rawEvents(stripped), Event: e.JSON(),
+			Version: e.Version().ID, Stripped: rawEvents(stripped), Event: e.JSON(), Through: through,
 		})
 	})
 	if err != nil {

@@ -188,7 +188,7 @@ func (g *Engine) receiveElsewhere(ctx context.Context, pdu []byte) (string, erro
 	}
 	// Without the room's state this cannot be authorised; whoever is in the room of the invitation
 	// could have withdrawn it.
-	return e.ID(), g.noteMembership(e, m.Stripped)
+	return e.ID(), g.noteMembership(e, m.Stripped, m.Through)
 }
 
 // statesAfter are the states after those of an event's parents that are known, and the other parents.

@@ -44,7 +44,7 @@ func (g *Engine) Invited(ctx context.Context, origin matrix.ServerName, roomID s
 		return signed.JSON(), nil // the invitation arrives in a transaction, too
 	}
 	g.verifyUsers(ctx, append(slices.Clone(stripped), signed)...)
-	return signed.JSON(), g.noteMembership(signed, stripped)
+	return signed.JSON(), g.noteMembership(signed, stripped, origin)
 }
 
 // Banned answers MSC4243's /ban: a user of origin bans a user of this server whose account key is not
@@ -77,7 +77,7 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		return v, nil, peer.BadJSON("the event: %v", err)
 	}
 	stateKey, isState := e.StateKey()
-	target := matrix.UserID(stateKey)
+	target, targetErr := matrix.ParseUserID(stateKey)
 	switch {
 	case e.Type() != "m.room.member" || !isState || e.Membership() != membership:
 		return v, nil, peer.InvalidParam("the event is not a member event with membership %s", membership)
@@ -85,6 +85,8 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		return v, nil, peer.InvalidParam("the event is of another room than the path names")
 	case e.Sender().Domain() != origin:
 		return v, nil, peer.Forbidden("the event's sender is not a user of %s", origin)
+	case targetErr != nil:
+		return v, nil, peer.InvalidParam("the state_key: %v", targetErr)
 	case target.Domain() != g.ServerName:
 		return v, nil, peer.InvalidParam("%s is not a user of this server", target)
 	case !e.HashOK():
@@ -101,16 +103,19 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 	return v, e, g.checkACL(roomID, origin)
 }
 
-// inviteState checks the state that comes with an invitation: the create event must be part of it
-// (server-server API, v2 invite; room version 12).
+// inviteState checks the state that comes with an invitation: the create event must be part of it, and
+// all of it must be signed and of the room (server-server API, v2 invite).
 func (g *Engine) inviteState(ctx context.Context, v matrix.RoomVersion, roomID string, pdus []json.RawMessage) ([]*matrix.Event, error) {
 	stripped := g.admitStripped(ctx, v, roomID, pdus)
+	if len(stripped) < len(pdus) {
+		return nil, peer.InvalidParam("%d events of invite_room_state are not signed state events of the room, or too many", len(pdus)-len(stripped))
+	}
 	for _, e := range stripped {
 		if e.IsCreate() {
 			return stripped, nil
 		}
 	}
-	return nil, peer.Errorf(400, "M_MISSING_PARAM", "invite_room_state has no valid create event of the room")
+	return nil, peer.InvalidParam("invite_room_state has no create event")
 }
 
 // cosignInvite signs an invitation to a room without account keys.

@@ -104,6 +104,8 @@ type membershipRecord struct {
 	// that came with an invitation, and the membership event itself.
 	Stripped []json.RawMessage `json:"stripped,omitempty"`
 	Event    json.RawMessage   `json:"event,omitempty"`
+	// Through is a server in such a room: the one that the membership came from, or was handed in at.
+	Through matrix.ServerName `json:"through,omitempty"`
 }
 
 func getJSON(t store.Table, key []byte, into any) (found bool, err error) {
