@@ -111,6 +111,40 @@ func FayJoined(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
 	return r
 }
 
+// AnotherHosted is a public room that alice makes beside the one of r, with the same people around it,
+// and that fay joins.
+func (r *Room) AnotherHosted(t testing.TB, list ...Setting) *Room {
+	t.Helper()
+	settings := newSettings(list)
+	twin := *r
+	settings.create["room_version"] = r.Version.ID
+	maps.Copy(settings.create, settings.with(&twin))
+	twin.ID = twin.Alice.MustCreateRoom(conform.Setup(t), settings.create)
+	settings.before(&twin)
+	twin.FayJoins(t)
+	return &twin
+}
+
+// Another is a public room that fay makes beside the one of r, with the same people around it.
+func (r *Room) Another(t testing.TB) *Room {
+	t.Helper()
+	return r.AnotherWith(t, fakeserver.RoomOptions{})
+}
+
+// AnotherWith is [Room.Another] for a room of a certain making; of the options the room version is that
+// of r.
+func (r *Room) AnotherWith(t testing.TB, options fakeserver.RoomOptions) *Room {
+	t.Helper()
+	options.Version = r.Version
+	room, err := r.Peer.CreateRoom(r.Fay, options)
+	if err != nil {
+		conform.HarnessError(t, "%v", err)
+	}
+	twin := *r
+	twin.Room, twin.ID = room, room.ID()
+	return &twin
+}
+
 // FayJoins has fay join a room that alice made.
 func (r *Room) FayJoins(t testing.TB) {
 	t.Helper()

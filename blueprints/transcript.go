@@ -15,18 +15,27 @@ import (
 // keep all of it in: the end, since that is where things went wrong.
 const shownTranscript = 12 << 10
 
-// record hands what was on the wire to the report. Where nobody collects it, a failed test prints
-// the end of it.
-func (s *Scene) record(t testing.TB) {
+// Part begins a part of the test that is a subtest of its own: what is on the wire until the subtest
+// ends is its transcript. The parts of a scene come one after the other.
+func (s *Scene) Part(t testing.TB) {
+	t.Helper()
+	s.inParts = true
+	started := time.Now()
+	t.Cleanup(func() { s.record(t, started) })
+}
+
+// record hands what was on the wire since a time to the report. Where nobody collects it, a failed
+// test prints the end of it.
+func (s *Scene) record(t testing.TB, since time.Time) {
 	t.Helper()
 	if os.Getenv(conform.ArtifactsVariable) != "" {
-		conform.WriteTranscript(t, s.transcript())
+		conform.WriteTranscript(t, s.transcript(since))
 		return
 	}
 	if !t.Failed() {
 		return
 	}
-	text := s.transcript()
+	text := s.transcript(since)
 	if cut := len(text) - shownTranscript; cut > 0 {
 		if line := strings.IndexByte(text[cut:], '\n'); line >= 0 {
 			cut += line + 1
@@ -36,9 +45,9 @@ func (s *Scene) record(t testing.TB) {
 	t.Logf("what was on the wire:\n%s", text)
 }
 
-// transcript is everything that was on the wire in the test, in the order in which it began: the
+// transcript is everything that was on the wire since a time, in the order in which it began: the
 // clients' exchanges and those of the fake servers, each under the name of who tells it.
-func (s *Scene) transcript() string {
+func (s *Scene) transcript(since time.Time) string {
 	type entry struct {
 		at   time.Time
 		text string
@@ -50,11 +59,12 @@ func (s *Scene) transcript() string {
 	for _, peer := range s.peers {
 		record := peer.Transcript()
 		exchanges, paragraphs := record.Exchanges(nil), strings.Split(record.String(), "\n\n#")[1:]
-		// The fake server is closed by now, so that its record does not grow meanwhile.
+		// A fake server that is still open may add to its record meanwhile.
 		for i := range min(len(exchanges), len(paragraphs)) {
 			entries = append(entries, entry{exchanges[i].Started, fmt.Sprintf("fake server %s #%s\n", peer.Name(), strings.TrimSpace(paragraphs[i]))})
 		}
 	}
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.at.Before(since) })
 	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
 	var text strings.Builder
 	for _, e := range entries {

@@ -19,7 +19,7 @@
 //	// The same message with one deviation, delivered without becoming part of our copy of the room.
 //	forged, err := room.Forge(mallory, fakeserver.Message("hello"),
 //		fakeserver.Forgery{SignatureEntity: "@{key}:{domain}"})
-//	err = fakeserver.SendPath().Deliver(ctx, room, "hs1", forged)
+//	_, err = fakeserver.SendPath().Deliver(ctx, room, "hs1", forged)
 //
 //	// What does the other server hold? Data, not verdicts.
 //	answer, err := srv.GetEvent(ctx, "hs1", forged.EventID)

@@ -212,48 +212,6 @@ func TestJoinsArePassedOn(t *testing.T) {
 	require.NoError(t, p.at.WaitMembership(ctx(t), eve.KeyID(), "join"))
 }
 
-func TestDeliveryPaths(t *testing.T) {
-	t.Parallel()
-	forEachVersion(t, func(t *testing.T, v matrix.RoomVersion) {
-		topic := fakeserver.State("m.room.topic", "", map[string]any{"topic": "x"})
-		bad := fakeserver.Forgery{FlipSignatureBits: []int{0}}
-		for _, path := range fakeserver.DeliveryPaths {
-			for _, f := range []fakeserver.Forgery{{}, bad} {
-				w := newWorld(t)
-				fs, hs := w.server(t), w.server(t)
-				bob, alice := user(t, fs, "bob"), user(t, hs, "alice")
-				room, err := fs.CreateRoom(bob, fakeserver.RoomOptions{Version: v})
-				require.NoError(t, err)
-				join := func() *fakeserver.Room {
-					joined, err := hs.JoinRoom(ctx(t), fs.Name(), room.ID(), alice)
-					require.NoError(t, err)
-					return joined
-				}
-				var other *fakeserver.Room
-				if path.Needs == fakeserver.Nothing {
-					other = join()
-				}
-				forged, err := room.Forge(bob, topic, f)
-				require.NoError(t, err)
-				require.Empty(t, path.Refuses(f, topic))
-				require.NoError(t, path.Deliver(ctx(t), room, hs.Name(), forged))
-				if path.Needs == fakeserver.Join {
-					other = join()
-				}
-				arrived := other.State("m.room.topic", "")
-				require.NotNil(t, arrived, path.Name)
-				require.Equal(t, forged.EventID, arrived.ID())
-				require.Equal(t, string(forged.PDU), string(arrived.JSON()))
-				require.Nil(t, room.State("m.room.topic", ""), "the room has made the forgery its own")
-				p := &pair{hs: hs, fs: fs}
-				require.Equal(t, f.FlipSignatureBits == nil, verifySender(p, arrived) == nil)
-			}
-			require.NotEmpty(t, path.Refuses(fakeserver.Forgery{TemplateEdits: []fakeserver.Edit{{}}}, topic))
-		}
-		require.NotEmpty(t, fakeserver.SendJoinPath().Refuses(bad, fakeserver.Message("x")))
-	})
-}
-
 func TestForgedTemplatesAndInvites(t *testing.T) {
 	t.Parallel()
 	v := matrix.RoomVersionMSC4243()

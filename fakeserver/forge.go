@@ -44,6 +44,10 @@ type Forged struct {
 	EventID string
 	// Version is the version of the room that it was built for.
 	Version matrix.RoomVersion
+
+	// prev and depth are the place in the history of the room that the author had in mind.
+	prev  []string
+	depth int64
 }
 
 // Event reads the event strictly; many forgeries cannot be read.
@@ -111,7 +115,7 @@ type builder struct {
 }
 
 func (b *builder) build() (Forged, error) {
-	forged := Forged{Version: b.Version}
+	forged := Forged{Version: b.Version, prev: b.PrevEvents, depth: b.Depth}
 	fail := func(step string, err error) (Forged, error) {
 		return forged, fmt.Errorf("forging %s: %s: %w", b.Type, step, err)
 	}

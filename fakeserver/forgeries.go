@@ -38,6 +38,8 @@ const (
 	CreateEvent
 	// StateEvent is any state event that is not a membership.
 	StateEvent
+	// MemberEvent is another join of a sender who is in the room.
+	MemberEvent
 	// TemplateEvent is the answer to make_join, which another server completes.
 	TemplateEvent
 )
@@ -146,7 +148,8 @@ func badSignatures() []NamedForgery {
 }
 
 // alteredEvents change a protected property after signing: once with the hash as it was, and once with
-// the hash computed anew.
+// the hash computed anew. Nothing but the signature speaks against what comes of it: the author may do
+// that, too.
 func alteredEvents() []NamedForgery {
 	var rows []NamedForgery
 	alter := func(name string, on Kind, path, json string) {
@@ -157,12 +160,12 @@ func alteredEvents() []NamedForgery {
 	}
 	alter("type", AnyEvent, "type", `"org.countersign.other"`)
 	alter("state-key", StateEvent, "state_key", `"other"`)
-	alter("membership", JoinEvent, "content.membership", `"leave"`)
-	alter("users-power", PowerLevelsEvent, "content.users.{other}", `100`)
-	alter("join-rule", JoinRulesEvent, "content.join_rule", `"knock"`)
+	alter("membership", MemberEvent, "content.membership", `"leave"`)
+	alter("users-power", PowerLevelsEvent, "content.users.{other}", `10`)
+	alter("join-rules", JoinRulesEvent, "content.allow", `[]`)
 	alter("depth", AnyEvent, "depth", `1000000`)
-	alter("prev-events", AnyEvent, "prev_events", `[]`)
-	alter("auth-events", AnyEvent, "auth_events", `[]`)
+	alter("prev-events", AnyEvent, "prev_events.-1", `"{auth-event}"`)
+	alter("auth-events", AnyEvent, "auth_events", `["{last-auth-event}","{auth-event}"]`)
 	alter("time", AnyEvent, "origin_server_ts", `1`)
 	return append(rows, []NamedForgery{
 		{"altered-hashes", "MSC4243-FORGE-19", AnyEvent, Forgery{LateEdits: []Edit{{"hashes.sha256", `"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"`}}}},

@@ -19,6 +19,7 @@ package fakeserver
 //	{server-key-id}         the ID of the server's signing key
 //	{sig}                   the honest signature, in SignatureJSON and ExtraSignatures
 //	{room} {event}          the room ID; the event ID, in SignatureJSON and LateEdits
+//	{auth-event} {last-auth-event}  the first and the last of the event's auth events
 //	{long-domain-210} {long-domain-211}  server names of that many bytes
 //	{victim} {victim-key} {victim-name} {victim-domain}  see Cast.Victim
 //	{other} {other-key} {other-name}     see Cast.Other

@@ -31,6 +31,9 @@ func (p Proto) templateNames() names {
 	for _, size := range []int{210, 211} {
 		n["long-domain-"+big.NewInt(int64(size)).String()] = longDomain(size)
 	}
+	if ids := p.AuthEvents; len(ids) > 0 {
+		n["auth-event"], n["last-auth-event"] = ids[0], ids[len(ids)-1]
+	}
 	if len(p.CoSigners) > 0 {
 		n["cosigner"], n["cosigner-key"] = string(p.CoSigners[0].ID(p.Version)), p.CoSigners[0].Key()
 	}

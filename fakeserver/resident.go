@@ -89,12 +89,7 @@ func (r *Room) authoriser(joiner matrix.UserID) *User {
 	case "join", "invite":
 		return nil
 	}
-	for _, u := range r.server.Users() {
-		if r.state.membership(u.ID(r.version)) == "join" {
-			return u
-		}
-	}
-	return nil
+	return r.member()
 }
 
 // countersign adds what a resident server signs: in a restricted join the signature of the user that
@@ -176,7 +171,7 @@ func (r *Room) told(join *matrix.Event) (state, chain []json.RawMessage) {
 		authChain = slices.DeleteFunc(authChain, func(id string) bool { return id == f.EventID })
 		state = append(state, f.PDU)
 	}
-	return append(r.rawEvents(ids), state...), append(r.rawEvents(authChain), chain...)
+	return append(r.rawEvents(ids, OpSendJoin), state...), append(r.rawEvents(authChain, OpSendJoin), chain...)
 }
 
 // handshakeAnswer is the answer to a send_* request; in version 1 it is a pair of status and body.
@@ -214,7 +209,7 @@ func (r *Room) strippedState() []json.RawMessage {
 	list := []json.RawMessage{}
 	for _, eventType := range []string{"m.room.create", "m.room.join_rules", "m.room.canonical_alias", "m.room.avatar", "m.room.name", "m.room.encryption", "m.room.topic"} {
 		if e := r.state[matrix.StateTuple{Type: eventType}]; e != nil {
-			list = append(list, r.raw(e.ID()))
+			list = append(list, r.raw(e.ID(), OpSendKnock))
 		}
 	}
 	return list
@@ -229,11 +224,11 @@ func eventIDs(state stateMap) []string {
 	return ids
 }
 
-// rawEvents is what is served for event IDs; those of unknown events are left out.
-func (r *Room) rawEvents(ids []string) []json.RawMessage {
+// rawEvents is what an operation serves for event IDs; those of unknown events are left out.
+func (r *Room) rawEvents(ids []string, op Operation) []json.RawMessage {
 	list := make([]json.RawMessage, 0, len(ids))
 	for _, id := range ids {
-		if raw := r.raw(id); raw != nil {
+		if raw := r.raw(id, op); raw != nil {
 			list = append(list, raw)
 		}
 	}
@@ -269,7 +264,7 @@ func (s *Server) findEvent(id string) json.RawMessage {
 	s.mu.Unlock()
 	for _, r := range rooms {
 		r.mu.Lock()
-		raw := r.raw(id)
+		raw := r.raw(id, OpEvent)
 		r.mu.Unlock()
 		if raw != nil {
 			return raw
@@ -295,18 +290,17 @@ func (s *Server) stateBefore(q *Inquiry, write func(r *Room, state, chain []stri
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.events[q.Query.Get("event_id")]
-	if e == nil {
+	state, ok := r.stateToldBefore(q.Query.Get("event_id"))
+	if !ok {
 		return notFound("event %s is not known in %s", q.Query.Get("event_id"), r.id)
 	}
-	state := eventIDs(r.stateAfter(e.PrevEvents()))
 	return write(r, state, r.authChain(state))
 }
 
 func (s *Server) serveState(q *Inquiry) Answer {
 	return s.stateBefore(q, func(r *Room, state, chain []string) Answer {
-		body := appendArray([]byte(`{"pdus":`), r.rawEvents(state))
-		body = appendArray(append(body, `,"auth_chain":`...), r.rawEvents(chain))
+		body := appendArray([]byte(`{"pdus":`), r.rawEvents(state, OpState))
+		body = appendArray(append(body, `,"auth_chain":`...), r.rawEvents(chain, OpState))
 		return Answer{Status: http.StatusOK, Body: append(body, '}')}
 	})
 }
@@ -324,27 +318,29 @@ func (s *Server) serveEventAuth(q *Inquiry) Answer {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.events[q.Var("eventID")] == nil {
+	if !r.handedOut(q.Var("eventID"), OpEventAuth) {
 		return notFound("event %s is not known in %s", q.Var("eventID"), r.id)
 	}
-	body := appendArray([]byte(`{"auth_chain":`), r.rawEvents(r.authChain([]string{q.Var("eventID")})))
+	body := appendArray([]byte(`{"auth_chain":`), r.rawEvents(r.authChain([]string{q.Var("eventID")}), OpEventAuth))
 	return Answer{Status: http.StatusOK, Body: append(body, '}')}
 }
 
 // maxBackfill bounds the answers to backfill and get_missing_events.
 const maxBackfill = 200
 
-// before walks from events to their ancestors, nearest first, as long as keep says so.
-func (r *Room) before(from []string, limit int, keep func(*matrix.Event) bool) []string {
+// before walks from events to their ancestors, nearest first, as far as an operation hands them out
+// and as long as keep says so.
+func (r *Room) before(from []string, limit int, op Operation, keep func(id string) bool) []string {
 	found, seen := []string{}, map[string]bool{}
 	for queue := slices.Clone(from); len(queue) > 0 && len(found) < min(limit, maxBackfill); queue = queue[1:] {
-		e := r.events[queue[0]]
-		if e == nil || seen[e.ID()] || !keep(e) {
+		id := queue[0]
+		if seen[id] || !r.handedOut(id, op) || !keep(id) {
 			continue
 		}
-		seen[e.ID()] = true
-		found = append(found, e.ID())
-		queue = append(queue, e.PrevEvents()...)
+		seen[id] = true
+		found = append(found, id)
+		prev, _ := r.prevOf(id)
+		queue = append(queue, prev...)
 	}
 	return found
 }
@@ -360,9 +356,9 @@ func (s *Server) serveBackfill(q *Inquiry) Answer {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found := r.before(q.Query["v"], limit, func(*matrix.Event) bool { return true })
+	found := r.before(q.Query["v"], limit, OpBackfill, func(string) bool { return true })
 	body := []byte(`{"origin":` + strconv.Quote(string(s.name)) + `,"origin_server_ts":` + strconv.FormatInt(now(), 10) + `,"pdus":`)
-	return Answer{Status: http.StatusOK, Body: append(appendArray(body, r.rawEvents(found)), '}')}
+	return Answer{Status: http.StatusOK, Body: append(appendArray(body, r.rawEvents(found, OpBackfill)), '}')}
 }
 
 func (s *Server) serveMissingEvents(q *Inquiry) Answer {
@@ -381,13 +377,12 @@ func (s *Server) serveMissingEvents(q *Inquiry) Answer {
 	defer r.mu.Unlock()
 	var from []string
 	for _, id := range latest {
-		if e := r.events[id]; e != nil {
-			from = append(from, e.PrevEvents()...)
-		}
+		prev, _ := r.prevOf(id)
+		from = append(from, prev...)
 	}
-	found := r.before(from, limit, func(e *matrix.Event) bool {
-		return e.Depth() >= minDepth && !slices.Contains(earliest, e.ID())
+	found := r.before(from, limit, OpMissingEvents, func(id string) bool {
+		return r.depthOf(id) >= minDepth && !slices.Contains(earliest, id)
 	})
 	slices.Reverse(found) // oldest first, as servers that process them in order need it
-	return Answer{Status: http.StatusOK, Body: append(appendArray([]byte(`{"events":`), r.rawEvents(found)), '}')}
+	return Answer{Status: http.StatusOK, Body: append(appendArray([]byte(`{"events":`), r.rawEvents(found, OpMissingEvents)), '}')}
 }

@@ -31,8 +31,9 @@ type Room struct {
 	extremities []string
 	ignored     map[matrix.ServerName]bool
 	cast        Cast
-	planted     []Forged // events that the answers to send_join hold besides the room's own
-	templates   Forgery  // what happens to the templates of make_*
+	hidden      map[string]*hidden // events that only some operations hand out, by ID
+	planted     []Forged           // events that the answers to send_join hold besides the room's own
+	templates   Forgery            // what happens to the templates of make_*
 }
 
 // stateMap is a room state.
@@ -77,7 +78,7 @@ func (m stateMap) membership(id matrix.UserID) string {
 func newRoom(s *Server, id string, v matrix.RoomVersion) *Room {
 	return &Room{
 		server: s, id: id, version: v,
-		events: map[string]*matrix.Event{}, served: map[string]json.RawMessage{},
+		events: map[string]*matrix.Event{}, served: map[string]json.RawMessage{}, hidden: map[string]*hidden{},
 		present: map[string]bool{}, followed: map[string]bool{},
 		base: stateMap{}, state: stateMap{}, ignored: map[matrix.ServerName]bool{},
 	}
@@ -216,8 +217,11 @@ func (r *Room) ServeAs(id string, raw json.RawMessage) {
 	r.served[id] = slices.Clone(raw)
 }
 
-// raw is what is served for an event ID; nil when nothing is known by it.
-func (r *Room) raw(id string) json.RawMessage {
+// raw is what an operation serves for an event ID; nil when nothing is known by it there.
+func (r *Room) raw(id string, op Operation) json.RawMessage {
+	if h := r.hidden[id]; h != nil && r.events[id] == nil && slices.Contains(h.by, op) {
+		return h.pdu
+	}
 	if raw, ok := r.served[id]; ok {
 		return raw
 	}
@@ -232,9 +236,9 @@ func (r *Room) ancestors(ids []string) map[string]bool {
 	found := map[string]bool{}
 	for queue := slices.Clone(ids); len(queue) > 0; queue = queue[1:] {
 		id := queue[0]
-		if e := r.events[id]; e != nil && !found[id] {
+		if prev, ok := r.prevOf(id); ok && !found[id] {
 			found[id] = true
-			queue = append(queue, e.PrevEvents()...)
+			queue = append(queue, prev...)
 		}
 	}
 	return found

@@ -149,9 +149,7 @@ func (r *Room) proto(sender matrix.UserID, d Draft) (matrix.ProtoEvent, error) {
 	}
 	if p.Depth == 0 {
 		for _, id := range p.PrevEvents {
-			if e := r.events[id]; e != nil {
-				p.Depth = max(p.Depth, e.Depth())
-			}
+			p.Depth = max(p.Depth, r.depthOf(id))
 		}
 		p.Depth++
 	}

@@ -58,7 +58,7 @@ func say(t testing.TB, r *blueprints.Room, text string, f fakeserver.Forgery) st
 	if err != nil {
 		conform.HarnessError(t, "%v", err)
 	}
-	if err := fakeserver.SendPath().Deliver(t.Context(), r.Room, r.At, forged); err != nil {
+	if _, err := fakeserver.SendPath().Deliver(t.Context(), r.Room, r.At, forged); err != nil {
 		conform.HarnessError(t, "%v", err)
 	}
 	return forged.EventID

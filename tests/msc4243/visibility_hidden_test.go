@@ -293,7 +293,7 @@ func TestHiddenEvents_AreServedOverFederation(t *testing.T) {
 			mallory := r.JoinUnverified(t, "mallory")
 			honest := blueprints.MustSend(t, r.Room, mallory, draft)
 			forged := r.Forge(t, mallory, draft, fakeserver.Forgery{FlipSignatureBits: []int{300}})
-			must.NoError(conform.Setup(t), "delivering a forgery", fakeserver.SendPath().Deliver(t.Context(), r.Room, r.At, forged))
+			blueprints.MustDeliver(conform.Setup(t), r.Room, forged.PDU)
 			r.Fence(t)
 
 			if kept := r.Peer.Event(t, r.At, honest.ID()); kept.StatusCode() != http.StatusOK {
