@@ -262,11 +262,16 @@ func accountObject(t testing.TB, user *fakeserver.User) string {
 // signedBy is a JSON object with the signature of a user's account key.
 func signedBy(t testing.TB, user *fakeserver.User, object map[string]any) string {
 	t.Helper()
-	content, err := json.Marshal(object)
-	must.NoError(conform.Setup(t), "writing what is said of an account", err)
-	signed, err := matrix.SignJSON(content, user.Account().Signer())
+	signed, err := matrix.SignJSON(marshal(t, object), user.Account().Signer())
 	must.NoError(conform.Setup(t), "signing what is said of an account", err)
 	return string(signed)
+}
+
+func marshal(t testing.TB, object map[string]any) []byte {
+	t.Helper()
+	content, err := json.Marshal(object)
+	must.NoError(conform.Setup(t), "writing what is said of an account", err)
+	return content
 }
 
 // Footnote tls: "the bidirectional link is created only when the requesting server verifies the TLS
