@@ -62,6 +62,8 @@ type Config struct {
 
 	// Environ is the environment that the configuration was read from, as os.Environ gives it.
 	Environ []string
+	// AppServices are registered with every homeserver. They do not come from the environment.
+	AppServices []AppService
 }
 
 // ConfigFromEnvironment reads the configuration of this process.

@@ -23,6 +23,8 @@ type ServerEnv struct {
 	DataDir string `env:"COUNTERSIGN_DATA_DIR" help:"An empty folder for the homeserver's data. It is kept when the homeserver is restarted and removed when the run ends."`
 	// RegistrationSharedSecret is the secret of /_synapse/admin/v1/register.
 	RegistrationSharedSecret string `env:"COUNTERSIGN_REGISTRATION_SHARED_SECRET" help:"The secret of POST /_synapse/admin/v1/register, for homeservers that have this endpoint. Always 'complement', as in Complement's image contract."`
+	// AppServiceDir is a folder with registrations of application services.
+	AppServiceDir string `env:"COUNTERSIGN_APPSERVICE_DIR" help:"A folder with the registrations of application services, each in a file whose name ends in '.yaml', as images find them in '/complement/appservice'. It may be empty."`
 }
 
 // Environ is the variables as NAME=value. Empty fields are left out.

@@ -8,6 +8,7 @@ ENV COUNTERSIGN_CLIENT_ADDR=:8008 \
     COUNTERSIGN_DATA_DIR=/data \
     COUNTERSIGN_CA_CERT=/complement/ca/ca.crt \
     COUNTERSIGN_CA_KEY=/complement/ca/ca.key \
+    COUNTERSIGN_APPSERVICE_DIR=/complement/appservice \
     COUNTERSIGN_REGISTRATION_SHARED_SECRET=complement
 EXPOSE 8008 8448
 # The first check comes after one interval, so a short one makes a quick start.

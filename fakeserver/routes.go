@@ -36,6 +36,7 @@ const (
 	OpKeysQuery     Operation = "keys_query"     // POST v1/user/keys/query
 	OpKeysClaim     Operation = "keys_claim"     // POST v1/user/keys/claim
 	OpPublicRooms   Operation = "public_rooms"   // GET, POST v1/publicRooms
+	OpPush          Operation = "push"           // POST /_matrix/push/v1/notify, as a push gateway
 )
 
 // unstableMSC4243 is the prefix of MSC4243's endpoints before it is accepted ("Unstable prefix").
@@ -72,6 +73,7 @@ func (s *Server) table() []route {
 	open(OpNotary, "GET", "_matrix/key/v2/query/{serverName}", s.serveNotary)
 	open(OpNotary, "GET", "_matrix/key/v2/query/{serverName}/{keyID}", s.serveNotary)
 	open(OpNotary, "POST", "_matrix/key/v2/query", s.serveNotary)
+	open(OpPush, "POST", "_matrix/push/v1/notify", s.servePush)
 	open(OpVersion, "GET", "_matrix/federation/v1/version", s.serveVersion)
 
 	add(OpSend, "PUT", "v1", "send/{txnID}", s.serveSend)

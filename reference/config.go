@@ -27,6 +27,9 @@ type Config struct {
 	ClientListener, FederationListener net.Listener
 	// RegistrationSharedSecret is the secret of POST /_synapse/admin/v1/register; empty closes it.
 	RegistrationSharedSecret string
+	// AppServiceDir is a folder with registrations of application services, in files whose names end in
+	// .yaml. It need not exist.
+	AppServiceDir string
 	// Logger receives what the server has to say; nil discards it.
 	Logger *slog.Logger
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,9 @@ type Server struct {
 	directory          *account.Directory
 	engine             *room.Engine
 	clients, federated *http.Server
+	// outside reaches application services and push gateways, which telling tells of events.
+	outside *http.Client
+	telling sync.WaitGroup
 	// stopping ends the requests that wait for something.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -92,9 +96,15 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	services, err := clientapi.LoadAppServices(s.config.AppServiceDir)
+	if err != nil {
+		return err
+	}
+	s.outside = outsideClient(s.config.RootCAs)
 	api := clientapi.New(clientapi.Options{
 		ServerName: name, Users: users, Engine: s.engine, Directory: s.directory, Peers: s.client, Outbox: s.queue,
-		RegistrationSharedSecret: s.config.RegistrationSharedSecret, Logger: logger, Clock: time.Now,
+		RegistrationSharedSecret: s.config.RegistrationSharedSecret, AppServices: services, Outside: s.outside,
+		Logger: logger, Clock: time.Now,
 	})
 	federation := fed.NewServer(fed.ServerOptions{
 		ServerName: name, Key: key, Keys: s.keys, Client: s.client, Queue: s.queue, Engine: s.engine,
@@ -107,7 +117,21 @@ func (s *Server) assemble() error {
 	if err := s.directory.Start(); err != nil {
 		return err
 	}
-	return s.queue.Start(s.engine)
+	if err := s.queue.Start(s.engine); err != nil {
+		return err
+	}
+	s.telling.Go(func() { api.Run(s.stopping) })
+	return nil
+}
+
+// outsideClient reaches application services and push gateways.
+func outsideClient(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
@@ -167,6 +191,8 @@ func (s *Server) shutDown() error {
 	// Listeners that were never served are not closed by their server.
 	_ = s.config.ClientListener.Close()
 	_ = s.config.FederationListener.Close()
+	s.telling.Wait()
+	s.outside.CloseIdleConnections()
 	s.queue.Close()
 	s.keys.Close()
 	s.directory.Close()

@@ -96,6 +96,7 @@ docs/ENVIRONMENT.md lists for exec:COMMAND, and SERVER_NAME.
 	flags.StringVar(&o.TLSKey, "tls-key", o.TLSKey, "PEM file: the private key of --tls-cert")
 	flags.StringVar(&o.RegistrationSharedSecret, "registration-shared-secret", o.RegistrationSharedSecret,
 		"the secret of /_synapse/admin/v1/register; without it that endpoint is closed")
+	flags.StringVar(&o.AppServiceDir, "appservice-dir", o.AppServiceDir, "a folder with the registrations (*.yaml) of application services")
 	flags.BoolVar(&o.quiet, "quiet", false, "print nothing but warnings and errors")
 	return command
 }
@@ -134,7 +135,8 @@ func (o serveOptions) config(log io.Writer) (c reference.Config, err error) {
 	}
 	c = reference.Config{
 		ServerName: o.ServerName, DataDir: o.DataDir, RegistrationSharedSecret: o.RegistrationSharedSecret,
-		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
+		AppServiceDir: o.AppServiceDir,
+		Logger:        slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
 	}
 	if c.Certificate, c.RootCAs, err = o.certificates(); err != nil {
 		return c, err

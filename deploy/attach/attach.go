@@ -160,6 +160,9 @@ func cause(err error) error {
 
 // Open reads a file and returns its servers with the given aliases, once each of them answers.
 func Open(ctx context.Context, config deploy.Config, file string, aliases ...string) (*deploy.Group, error) {
+	if len(config.AppServices) > 0 {
+		return nil, fmt.Errorf("application services cannot be registered with servers that already run: %w", deploy.ErrUnsupported)
+	}
 	f, err := Load(file, aliases...)
 	if err != nil {
 		return nil, err

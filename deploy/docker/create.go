@@ -21,6 +21,7 @@ const (
 	federationPort nat.Port = "8448/tcp"
 	caCertPath              = "complement/ca/ca.crt"
 	caKeyPath               = "complement/ca/ca.key"
+	appServicePath          = "complement/appservice/"
 )
 
 // create makes the container of a homeserver and puts the authority's files into it.
@@ -40,15 +41,29 @@ func (f *Fleet) create(ctx context.Context, alias, image string) (id string, err
 	if err != nil {
 		return "", deploy.Startf("%s: the Docker engine cannot make a container of %s: %w", alias, image, plain(err))
 	}
-	files, err := archive(map[string][]byte{caCertPath: f.ca.CertPEM(), caKeyPath: f.ca.KeyPEM()})
+	contents, err := f.contents()
 	if err == nil {
-		err = f.engine.CopyToContainer(ctx, created.ID, "/", files, container.CopyToContainerOptions{})
+		var files *bytes.Buffer
+		if files, err = archive(contents); err == nil {
+			err = f.engine.CopyToContainer(ctx, created.ID, "/", files, container.CopyToContainerOptions{})
+		}
 	}
 	if err != nil {
-		err := deploy.Startf("%s: the authority's certificate cannot be put into a container of %s: %w", alias, image, plain(err))
+		err := deploy.Startf("%s: the files of the image contract cannot be put into a container of %s: %w", alias, image, plain(err))
 		return "", errors.Join(err, remove(ctx, f.engine, created.ID))
 	}
 	return created.ID, nil
+}
+
+// contents are the files that a container finds: the authority, and the registrations of application
+// services.
+func (f *Fleet) contents() (map[string][]byte, error) {
+	files := map[string][]byte{caCertPath: f.ca.CertPEM(), caKeyPath: f.ca.KeyPEM()}
+	registrations, err := f.config.AppServiceFiles()
+	for name, content := range registrations {
+		files[appServicePath+name] = content
+	}
+	return files, err
 }
 
 func (f *Fleet) hostConfig() *container.HostConfig {

@@ -83,6 +83,9 @@ func (s *Server) firstStart(ctx context.Context) (err error) {
 	if s.log, err = boundedlog.Open(filepath.Join(s.dir, "server.log"), boundedlog.DefaultLimit); err != nil {
 		return err
 	}
+	if err = s.options.Config.WriteAppServices(s.appServices()); err != nil {
+		return err
+	}
 	if s.certificate, err = s.options.CA.Issue("localhost", "127.0.0.1", "::1"); err != nil {
 		return err
 	}
@@ -105,6 +108,8 @@ func (s *Server) firstStart(ctx context.Context) (err error) {
 	return s.run(ctx, client, federation)
 }
 
+func (s *Server) appServices() string { return filepath.Join(s.dir, "appservices") }
+
 // run begins a life of the server on the given listeners, which it takes over.
 func (s *Server) run(ctx context.Context, client, federation net.Listener) error {
 	level := slog.LevelInfo
@@ -119,6 +124,7 @@ func (s *Server) run(ctx context.Context, client, federation net.Listener) error
 		ClientListener:           client,
 		FederationListener:       federation,
 		RegistrationSharedSecret: deploy.RegistrationSharedSecret,
+		AppServiceDir:            s.appServices(),
 		Logger:                   slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {

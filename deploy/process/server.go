@@ -103,6 +103,7 @@ func prepare(options Options) (*Server, error) {
 		TLSKey:                   filepath.Join(dir, "tls.key"),
 		DataDir:                  filepath.Join(dir, "data"),
 		RegistrationSharedSecret: deploy.RegistrationSharedSecret,
+		AppServiceDir:            filepath.Join(dir, "appservices"),
 	}
 	if err := s.writeFiles(); err != nil {
 		return nil, errors.Join(deploy.Startf("%s: %w", options.Alias, err), os.RemoveAll(dir))
@@ -116,6 +117,9 @@ func (s *Server) writeFiles() error {
 		return err
 	}
 	if err := os.Mkdir(s.env.DataDir, 0o700); err != nil {
+		return err
+	}
+	if err := s.options.Config.WriteAppServices(s.env.AppServiceDir); err != nil {
 		return err
 	}
 	for path, content := range map[string][]byte{

@@ -146,14 +146,20 @@ func Deployment(t testing.TB) deploy.Deployment {
 }
 
 // FreshDeployment starts a deployment for one test alone, for what would disturb the tests that run
-// at the same time, such as a restart. It is removed when the test ends.
-func FreshDeployment(t testing.TB, servers int) deploy.Deployment {
+// at the same time, such as a restart, or for what must be so before a homeserver starts, such as the
+// application services that are registered with it. It is removed when the test ends. A target that
+// cannot do what is asked for skips the test.
+func FreshDeployment(t testing.TB, servers int, services ...deploy.AppService) deploy.Deployment {
 	t.Helper()
 	config, err := deploy.ConfigFromEnvironment()
 	if err != nil {
 		HarnessError(t, "%v", err)
 	}
+	config.AppServices = services
 	deployment, err := target.Open(t.Context(), config, aliases(servers)...)
+	if errors.Is(err, deploy.ErrUnsupported) {
+		Skip(t, "%v", err)
+	}
 	if err != nil {
 		HarnessError(t, "starting a deployment for this test: %v", err)
 	}

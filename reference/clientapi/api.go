@@ -8,6 +8,7 @@ package clientapi
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -19,7 +20,8 @@ import (
 	"countersign/reference/room"
 )
 
-// Options are what an API needs. All fields but RegistrationSharedSecret are required.
+// Options are what an API needs. All fields but RegistrationSharedSecret and AppServices are
+// required.
 type Options struct {
 	ServerName matrix.ServerName
 	// Users are the tables of this server's users.
@@ -33,7 +35,11 @@ type Options struct {
 	// RegistrationSharedSecret lets whoever knows it register users, administrators too; empty means
 	// that nobody does.
 	RegistrationSharedSecret string
-	Logger                   *slog.Logger
+	// AppServices are told of the events that concern them; see Run.
+	AppServices []AppService
+	// Outside reaches application services and push gateways.
+	Outside *http.Client
+	Logger  *slog.Logger
 	// Clock tells the time.
 	Clock func() time.Time
 }
@@ -48,6 +54,8 @@ type API struct {
 	peers     peer.Caller
 	outbox    room.Outbox
 	secret    string
+	services  []AppService
+	outside   *http.Client
 	logger    *slog.Logger
 	now       func() time.Time
 
@@ -65,7 +73,7 @@ type API struct {
 func New(o Options) *API {
 	a := &API{
 		server: o.ServerName, users: o.Users, engine: o.Engine, directory: o.Directory, peers: o.Peers, outbox: o.Outbox,
-		secret: o.RegistrationSharedSecret, logger: o.Logger, now: o.Clock,
+		secret: o.RegistrationSharedSecret, services: o.AppServices, outside: o.Outside, logger: o.Logger, now: o.Clock,
 		hub: newHub(), fleeting: &fleetingClock{}, nonces: newNonces(o.Clock),
 	}
 	a.typing = newTyping(o.Clock, a.fleeting)

@@ -67,12 +67,10 @@ func (a *API) pushRoutes() []route {
 		authed(http.MethodGet, "/v3/pushrules/global/{kind}/{ruleID}/{property}", a.getPushRuleProperty),
 		authed(http.MethodPut, "/v3/pushrules/global/{kind}/{ruleID}/{property}", a.putPushRuleProperty),
 		authed(http.MethodGet, "/v3/pushers", a.pushers),
+		authed(http.MethodPost, "/v3/pushers/set", a.setPusher),
 		authed(http.MethodGet, "/v3/notifications", a.notifications),
 	}
 }
-
-// pushers are none: there is no endpoint to set one.
-func (a *API) pushers(*call) (any, error) { return map[string]any{"pushers": []string{}}, nil }
 
 // rules returns a user's push rules, the predefined ones when the user has changed nothing.
 func (a *API) rules(user matrix.UserID) (*ruleset, error) {

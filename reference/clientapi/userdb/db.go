@@ -62,6 +62,8 @@ const (
 	tableDirectory    table = "clientapi.directory"      // room ID
 	tableForgotten    table = "clientapi.forgotten"      // user ID, room ID
 	tableInboundTxns  table = "clientapi.inbound_txns"   // origin, message ID
+	tablePushers      table = "clientapi.pushers"        // user ID, app ID, push key
+	tableAppServices  table = "clientapi.app_services"   // ID
 )
 
 // Position returns the position of the newest entry in the stream.
