@@ -225,7 +225,7 @@ func TestTemplates_LendNoSignatureToClaims(t *testing.T) {
 			r.Room.ForgeTemplates(fakeserver.Forgery{TemplateEdits: []fakeserver.Edit{{Path: c.path, JSON: c.json}}})
 			joined := r.Alice.Join(t, r.ID, string(r.Peer.Name()))
 			for _, pdu := range r.Peer.PDUs() {
-				if pdu.Event == nil || pdu.Via != fakeserver.OpSendJoin {
+				if pdu.Event == nil || pdu.Via != fakeserver.OpSendJoin || pdu.Event.RoomID() != r.ID {
 					continue
 				}
 				if c.lent != nil && c.lent(pdu, bob) {
