@@ -102,6 +102,7 @@ func Observed(t testing.TB, format string, args ...any) {
 // what it finds here.
 func Violation(t testing.TB, id, expected, observed string) {
 	t.Helper()
+	t = plain(t)
 	requirement := lookup(t, id)
 	finding := verdict.Finding{
 		Verdict:     ofViolation(requirement.Profile, strict(t)),
@@ -152,6 +153,7 @@ func Skip(t testing.TB, format string, args ...any) {
 
 func end(t testing.TB, v verdict.Verdict, reason string) {
 	t.Helper()
+	t = plain(t)
 	emit(t, verdict.Finding{Verdict: v, Observed: reason})
 	t.Fatalf("%s: %s", v, reason)
 }

@@ -13,7 +13,7 @@ func Setup(t testing.TB) testing.TB {
 	if _, ok := t.(setup); ok {
 		return t
 	}
-	return setup{t}
+	return setup{plain(t)}
 }
 
 // setup is a test whose failures are inconclusive. Everything else passes through.
