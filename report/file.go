@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,18 +30,35 @@ func Write(folder string, run *Run) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", fmt.Errorf("cannot make the folder for the report: %w", err)
-	}
 	path := filepath.Join(folder, FileName)
+	return path, WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// WriteFile makes a file of what write writes, and the folder that it belongs into. A file that is
+// already there is replaced in one step, and stays as it is when write fails.
+func WriteFile(path string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("cannot make the folder for the report: %w", err)
+	}
 	temporary := path + ".part"
-	if err := os.WriteFile(temporary, text, 0o644); err != nil {
-		return "", fmt.Errorf("cannot write the report: %w", err)
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("cannot write the report: %w", err)
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return "", fmt.Errorf("cannot write the report: %w", err)
+	err = write(file)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
 	}
-	return path, nil
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the report: %w", errors.Join(err, os.Remove(temporary)))
+	}
+	return nil
 }
 
 // Marshal returns report.json as text. It refuses a run that is not coherent.
@@ -84,7 +102,7 @@ func Unmarshal(text []byte) (*Run, error) {
 		SchemaVersion *int `json:"schema_version"`
 	}
 	if err := json.Unmarshal(text, &version); err != nil {
-		return nil, fmt.Errorf("is not a report: %w", err)
+		return nil, fmt.Errorf("is not a report: %w", located(text, err))
 	}
 	if version.SchemaVersion == nil {
 		return nil, errors.New("is not a report: it has no schema_version")
@@ -94,12 +112,26 @@ func Unmarshal(text []byte) (*Run, error) {
 	}
 	var run Run
 	if err := json.Unmarshal(text, &run); err != nil {
-		return nil, fmt.Errorf("is not a report: %w", err)
+		return nil, fmt.Errorf("is not a report: %w", located(text, err))
 	}
 	if err := run.check(); err != nil {
 		return nil, fmt.Errorf("is not coherent: %w", err)
 	}
 	return &run, nil
+}
+
+// located puts the line and column before an error of the JSON decoder, when it tells the place.
+func located(text []byte, err error) error {
+	var at int64
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at = syntax.Offset
+	} else if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		at = kind.Offset
+	} else {
+		return err
+	}
+	before := text[:min(max(int(at), 0), len(text))]
+	return fmt.Errorf("line %d, column %d: %w", bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n'), err)
 }
 
 // check refuses a report whose parts contradict each other.

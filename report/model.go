@@ -26,6 +26,12 @@ type Run struct {
 	Strict bool `json:"strict"`
 	// Command is the command line of the run, without the program's name.
 	Command []string `json:"command"`
+	// Selected says that the run was asked for some of the tests only.
+	Selected bool `json:"selected,omitempty"`
+	// Shard is the part of the tests that ran; nil for all of them.
+	Shard *Shard `json:"shard,omitempty"`
+	// Expectations are what the maintainers of the server under test said they know; nil without.
+	Expectations *Expectations `json:"expectations,omitempty"`
 	// Machine is where the suite ran.
 	Machine Machine `json:"machine"`
 	// Started is when the run began.
@@ -75,6 +81,25 @@ type Suite struct {
 	// Commit is the commit that the suite was built from; empty when unknown. A "+dirty" at its
 	// end says that the checkout had changes.
 	Commit string `json:"commit,omitempty"`
+}
+
+// Shard is one of several parts into which the tests were dealt.
+type Shard struct {
+	// Index counts from 1 to Count.
+	Index int `json:"index"`
+	Count int `json:"count"`
+}
+
+// Expectations are an expectation file that was applied to a run.
+type Expectations struct {
+	// File is the file's name.
+	File string `json:"file"`
+	// Entries is how many known problems the file lists.
+	Entries int `json:"entries"`
+	// Strict says that an unexpected pass or a stale entry is exit code 5.
+	Strict bool `json:"strict,omitempty"`
+	// Stale are the entries that no longer fit, one sentence each.
+	Stale []string `json:"stale"`
 }
 
 // Machine is where the suite ran.
@@ -145,8 +170,12 @@ type Test struct {
 	// Expected and Observed are the evidence; empty for a PASS.
 	Expected string `json:"expected,omitempty"`
 	Observed string `json:"observed,omitempty"`
-	// DurationSeconds is how long the test took, waiting for other parallel tests included.
+	// DurationSeconds is how long the test took, waiting for other parallel tests included. Of a
+	// repeated test, it is the longest.
 	DurationSeconds float64 `json:"duration_seconds"`
+	// Repeats counts the verdicts of a test that ran more than once; Verdict is the strongest of
+	// them. Nil for a test that ran once.
+	Repeats *Counts `json:"repeats,omitempty"`
 	// Transcript is the path of a file with what was on the wire, or empty.
 	Transcript string `json:"transcript,omitempty"`
 	// Output is the end of what the test printed; empty for a PASS.
@@ -159,6 +188,21 @@ type RequirementVerdict struct {
 	Verdict  verdict.Verdict `json:"verdict"`
 	Expected string          `json:"expected,omitempty"`
 	Observed string          `json:"observed,omitempty"`
+	// Known is what the server's maintainers say about an XFAIL or an XPASS; nil otherwise.
+	Known *Known `json:"known,omitempty"`
+}
+
+// Known is a problem that the maintainers of the server under test know of.
+type Known struct {
+	// Reason is one sentence.
+	Reason string `json:"reason"`
+	// Link is where the problem is tracked.
+	Link string `json:"link"`
+}
+
+// Flaky reports whether a repeated test did not always end in the same way.
+func (t *Test) Flaky() bool {
+	return t.Repeats != nil && t.Repeats.Of(t.Verdict) != t.Repeats.Total()
 }
 
 // ID names the test within a run: suite and name, as in "msc4243/TestInvite/from_a_member".
@@ -234,7 +278,8 @@ const (
 
 // ExitCode is the exit code that the run deserves. The strongest verdict decides, in the order of
 // verdict.Rollup: a broken requirement is 1 whatever else went wrong, then a harness failure is 2,
-// then missing evidence is 1. A run that judged nothing is 4.
+// then missing evidence is 1. An unexpected pass or a stale expectation is 5, unless the run was
+// not strict about expectations. A run that judged nothing is 4.
 func (r *Run) ExitCode() int {
 	parts := make([]verdict.Verdict, 0, len(r.Requirements)+1)
 	for i := range r.Requirements {
@@ -256,6 +301,11 @@ func (r *Run) ExitCode() int {
 	case verdict.Rollup(parts...) == verdict.Error:
 		return ExitHarness
 	case verdict.Rollup(parts...) == verdict.XPass:
+		if r.Expectations != nil && !r.Expectations.Strict {
+			return ExitAsExpected
+		}
+		return ExitUnexpectedPass
+	case r.Expectations != nil && r.Expectations.Strict && len(r.Expectations.Stale) > 0 && verdict.Rollup(parts...).AsExpected():
 		return ExitUnexpectedPass
 	case !verdict.Rollup(parts...).AsExpected():
 		return ExitNonConformance

@@ -62,7 +62,7 @@ func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
 		}
 		shown++
 		p.line("")
-		about := r.about(t)
+		about := r.About(t)
 		p.evidence(t, about.Expected, about.Observed)
 		if t.Verdict == r.Verdict {
 			p.transcript(t)
@@ -76,8 +76,8 @@ func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
 	p.item(field("repeat"), "countersign run --requirement "+r.ID)
 }
 
-// about is what a test says about the requirement.
-func (r *Requirement) about(t *Test) RequirementVerdict {
+// About is what a test says about the requirement; zero when it says nothing.
+func (r *Requirement) About(t *Test) RequirementVerdict {
 	for _, about := range t.Requirements {
 		if about.ID == r.ID {
 			return about

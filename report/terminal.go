@@ -24,6 +24,9 @@ type Printer struct {
 	Titles map[string]string
 	// Folder is the folder that relative paths of transcripts start from.
 	Folder string
+	// Page is the path of the page that shows the same in a browser, to be named in the end; may be
+	// empty.
+	Page string
 	// ReadFile reads a transcript; nil means os.ReadFile.
 	ReadFile func(path string) ([]byte, error)
 
@@ -151,7 +154,7 @@ func (r *Requirement) seen(tests map[string]*Test) []string {
 		if tv.Verdict != r.Verdict || t == nil {
 			continue
 		}
-		if observed := r.about(t).Observed; observed != "" && !slices.Contains(seen, observed) {
+		if observed := r.About(t).Observed; observed != "" && !slices.Contains(seen, observed) {
 			seen = append(seen, observed)
 		}
 	}
@@ -203,8 +206,10 @@ func (p *Printer) closing(run *Run, path string) {
 	if n := len(run.Errors); n > 0 {
 		text += "; " + p.paint(verdict.Error, plural(n, "error")+" outside of the tests")
 	}
-	if path != "" {
-		text += "; " + path
+	for _, file := range [...]string{path, p.Page} {
+		if file != "" {
+			text += "; " + file
+		}
 	}
 	p.line("\n%s", text)
 }

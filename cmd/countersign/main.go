@@ -2,6 +2,7 @@
 // and the proposals about account keys ask of it.
 //
 //	countersign run            judge a homeserver, and write a report
+//	countersign report DIR     print a report, or write it as HTML, JUnit, Markdown or a badge
 //	countersign list           the requirements, and which tests cover them
 //	countersign explain ID     everything about one requirement
 //	countersign lint           check that requirements and tests agree
@@ -83,6 +84,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(),
+		a.reportCommand(),
 		a.listCommand(),
 		a.explainCommand(),
 		a.lintCommand(),

@@ -39,7 +39,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Judge a homeserver, and write a report",
 		Long: `Run starts the homeservers under test, runs the tests against them, prints a verdict per requirement,
-and writes report.json with everything that was found. What is wrong comes last.
+and writes report.json with everything that was found, and report.html for people. What is wrong comes
+last.
 
   countersign run                                     the bundled reference homeserver
   countersign run --target docker:IMAGE               an image that meets Complement's contract
@@ -60,7 +61,7 @@ The exit codes are explained by: countersign help exit-codes`,
 	f.StringSliceVar(&flags.suites, "suite", nil, "the suites to run, separated by commas (default all)")
 	f.StringSliceVar(&flags.requirements, "requirement", nil, "only tests that cover these requirements: IDs, areas, or patterns such as 'MSC4243-SIG-*'")
 	f.StringVar(&flags.run, "run", "", "only tests whose names match this regular expression, as in go test")
-	f.StringVar(&flags.report, "report", defaultReport, "the folder for report.json and for transcripts and logs")
+	f.StringVar(&flags.report, "report", defaultReport, "the folder for report.json, report.html, transcripts and logs")
 	f.Float64Var(&flags.timeoutScale, "timeout-scale", 0, "multiply every deadline, for slow machines (default 1)")
 	f.BoolVar(&flags.strict, "strict", false, "a departure from the recommended reading of an ambiguous text is a failure")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "print what would run, and start nothing")
@@ -93,8 +94,13 @@ func (a *app) run(ctx context.Context, flags *runFlags) error {
 	if err != nil {
 		return exitf(report.ExitHarness, "%v; name another folder with --report", err)
 	}
+	page, err := writeForm(p.report, renderings[0], result, all, p.report)
+	if err != nil {
+		return exitf(report.ExitHarness, "%v; name another folder with --report", err)
+	}
 	printer := a.printer(all)
 	printer.Folder = p.shown
+	printer.Page = a.shorten(page)
 	printer.Print(result, a.shorten(path))
 	return outcome(result)
 }
