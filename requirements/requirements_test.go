@@ -37,7 +37,7 @@ func TestDefault_TestsAreOwedForTheAreasThatExist(t *testing.T) {
 	for _, p := range c.Proposals {
 		for _, a := range p.Areas {
 			switch a.ID {
-			case "MSC4243-RV", "MSC4243-ID", "MSC4243-KEY", "MSC4243-SIG", "MSC4243-FORGE":
+			case "MSC4243-RV", "MSC4243-ID", "MSC4243-KEY", "MSC4243-SIG", "MSC4243-FORGE", "MSC4243-QC", "MSC4243-DOS", "MSC4243-SEC":
 				assert.Equal(t, Required, a.Tests, a.ID)
 			default:
 				assert.Equal(t, p.ID == "RV12", a.Tests == Required, a.ID)
