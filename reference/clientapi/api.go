@@ -65,6 +65,7 @@ type API struct {
 	typing    *typing
 	presences *presences
 	nonces    *nonces
+	sliding   slidingConnections
 	// transactions lets a repeated request wait for the first one instead of overtaking it.
 	transactions singleflight.Group
 }
@@ -98,6 +99,7 @@ func (a *API) routes() []route {
 		a.serverRoutes(), a.accountRoutes(), a.deviceRoutes(), a.profileRoutes(), a.dataRoutes(), a.pushRoutes(),
 		a.keyRoutes(), a.creationRoutes(), a.membershipRoutes(), a.sendRoutes(), a.stateRoutes(), a.historyRoutes(),
 		a.relationRoutes(), a.ephemeralRoutes(), a.presenceRoutes(), a.directoryRoutes(), a.hierarchyRoutes(), a.searchRoutes(), a.syncRoutes(),
+		a.slidingSyncRoutes(),
 	} {
 		all = append(all, chapter...)
 	}

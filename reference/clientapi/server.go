@@ -27,8 +27,9 @@ func (a *API) versions(*call) (any, error) {
 	return map[string]any{
 		"versions": specVersions(),
 		"unstable_features": map[string]bool{
-			"org.matrix.msc4222": true, // state_after in /sync
-			"org.matrix.msc4243": true, // user ID localparts as account keys
+			"org.matrix.msc4222":            true, // state_after in /sync
+			"org.matrix.msc4243":            true, // user ID localparts as account keys
+			"org.matrix.simplified_msc3575": true, // MSC4186, sliding sync
 		},
 	}, nil
 }

@@ -3,7 +3,9 @@ package msc4243
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -22,8 +24,9 @@ type latecomer struct {
 	member, state, message string
 }
 
-// newLatecomer ends the test with SKIP when the homeserver does not ask again.
-func newLatecomer(t *testing.T) latecomer {
+// newLatecomer ends the test with SKIP when the homeserver does not ask again. The steps are taken while
+// the user is still unverified.
+func newLatecomer(t *testing.T, steps ...func(place)) latecomer {
 	t.Helper()
 	r := hosting(t, anybodyMay())
 	setup := conform.Setup(t)
@@ -35,6 +38,9 @@ func newLatecomer(t *testing.T) latecomer {
 		place:   place{client: r.Alice, roomID: r.ID},
 	}
 	l.since = r.Alice.Sync(setup, csapi.SyncRequest{}).MustString(setup, "next_batch")
+	for _, step := range steps {
+		step(l.place)
+	}
 	r.ConfirmLate(t, mallory)
 	r.FenceBy(t, mallory) // which is seen only once mallory is verified
 	return l
@@ -57,6 +63,34 @@ func TestLateVerification_BringsStateToClientsWithStateAfter(t *testing.T) {
 	})
 	if err != nil {
 		conform.Violation(t, "MSC4243-VIS-06", fmt.Sprintf("the user's membership %s and the state that they have set, %s, in state_after", l.member, l.state), after.Raw)
+	}
+}
+
+// The same for sliding sync: "via required_state if those state tuples are being tracked".
+func TestLateVerification_BringsStateThroughSlidingSync(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4243-VIS-08")
+	var position string
+	var wanted any
+	l := newLatecomer(t, func(p place) {
+		wanted = map[string]any{"conn_id": "late", "room_subscriptions": map[string]any{
+			p.roomID: map[string]any{"timeline_limit": 1, "required_state": [][]string{{"m.room.member", "*"}}},
+		}}
+		first := p.client.SlidingSync(t, "", 0, wanted)
+		if !first.OK() {
+			conform.Skip(t, "the homeserver does not know simplified sliding sync: %s", first)
+		}
+		position = first.MustString(conform.Setup(t), "pos")
+	})
+	var seen []string
+	err := wait.Until(t.Context(), wait.Limit(), "the membership of a user who has become verified", func(context.Context) (bool, error) {
+		answer := l.client.SlidingSync(t, position, 100*time.Millisecond, wanted).MustOK(conform.Setup(t))
+		state := answer.Get("rooms").Map()[l.roomID].Get("required_state")
+		seen, position = append(seen, state.Raw), answer.Get("pos").Str
+		return eventIn(state, l.member).Exists(), nil
+	})
+	if err != nil {
+		conform.Violation(t, "MSC4243-VIS-08", "the user's membership "+l.member+" in required_state", strings.Join(seen, " "))
 	}
 }
 
