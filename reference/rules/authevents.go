@@ -24,7 +24,10 @@ func (r *Room) AuthoriseByAuthEvents(e *matrix.Event, auth []AuthEvent) error {
 	if err := r.checkRoomID(e); err != nil {
 		return err
 	}
-	if err := checkAuthEvents(e, auth); err != nil {
+	if r.Version().HasPortableAccounts() {
+		r = r.withAuthEvents(auth)
+	}
+	if err := r.checkAuthEvents(e, auth); err != nil {
 		return err
 	}
 	return r.Authorise(e, authState(auth))
@@ -38,12 +41,25 @@ func (r *Room) checkRoomID(e *matrix.Event) error {
 	return nil
 }
 
+// withAuthEvents returns the same room, which finds the given events too.
+func (r *Room) withAuthEvents(auth []AuthEvent) *Room {
+	find := r.find
+	return r.WithEvents(func(id string) *matrix.Event {
+		for i := range auth {
+			if auth[i].ID() == id {
+				return auth[i].Event
+			}
+		}
+		return find(id)
+	})
+}
+
 // checkAuthEvents is rule 3.
-func checkAuthEvents(e *matrix.Event, auth []AuthEvent) error {
+func (r *Room) checkAuthEvents(e *matrix.Event, auth []AuthEvent) error {
 	if err := checkNoDuplicates(auth); err != nil {
 		return err
 	}
-	if err := checkSelection(e, auth); err != nil {
+	if err := r.checkSelection(e, auth); err != nil {
 		return err
 	}
 	for _, a := range auth {
@@ -73,8 +89,15 @@ func checkNoDuplicates(auth []AuthEvent) error {
 
 // checkSelection is rule 3.2. It forbids entries that the selection does not name, create events among
 // them, but does not demand those that it names.
-func checkSelection(e *matrix.Event, auth []AuthEvent) error {
+func (r *Room) checkSelection(e *matrix.Event, auth []AuthEvent) error {
 	selected := e.AuthEventTuples()
+	if r.Version().HasPortableAccounts() {
+		cosigner, err := r.sendingServer(e)
+		if err != nil {
+			return err
+		}
+		selected = append(selected, matrix.ParticipationPlace(cosigner))
+	}
 	for _, a := range auth {
 		if _, isState := a.StateKey(); !isState || !slices.Contains(selected, a.Tuple()) {
 			return reject("3.2", "the auth event %s (type %q) does not belong to the auth events of this event", a.ID(), a.Type())
@@ -83,7 +106,7 @@ func checkSelection(e *matrix.Event, auth []AuthEvent) error {
 	return nil
 }
 
-// authState is the state that consists of an event's auth events: at most five, so that a search is
+// authState is the state that consists of an event's auth events: a handful, so that a search is
 // faster than a map.
 type authState []AuthEvent
 

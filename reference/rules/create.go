@@ -45,17 +45,17 @@ func checkAdditionalCreators(e *matrix.Event) error {
 		return reject("1.4", "additional_creators is not an array")
 	}
 	for _, c := range creators.Array() {
-		if !isUserID(c) {
+		if !isUserID(e.Version(), c) {
 			return reject("1.4", "additional_creators contains something that is not a user ID")
 		}
 	}
 	return nil
 }
 
-func isUserID(v gjson.Result) bool {
+func isUserID(version matrix.RoomVersion, v gjson.Result) bool {
 	if v.Type != gjson.String {
 		return false
 	}
-	_, err := matrix.ParseUserID(v.Str)
+	_, err := version.ParseUserID(v.Str)
 	return err == nil
 }

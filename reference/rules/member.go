@@ -7,7 +7,7 @@ import (
 )
 
 // authoriseMember is rule 5.
-func (r *Room) authoriseMember(e *matrix.Event, state State) error {
+func (r *Room) authoriseMember(e *matrix.Event, server matrix.ServerName, state State) error {
 	stateKey, isState := e.StateKey()
 	if !isState {
 		return reject("5.1", "the membership event has no state_key")
@@ -15,11 +15,14 @@ func (r *Room) authoriseMember(e *matrix.Event, state State) error {
 	if !e.Get("membership").Exists() {
 		return reject("5.1", "the membership event has no membership")
 	}
+	if err := r.checkTargetForm(stateKey); err != nil {
+		return err
+	}
 	authoriser := e.Get("join_authorised_via_users_server")
 	if err := r.checkAuthoriserSignature(e, authoriser); err != nil {
 		return err
 	}
-	m := memberCheck{room: r, event: e, state: state, sender: e.Sender(), target: matrix.UserID(stateKey), authoriser: authoriser}
+	m := memberCheck{room: r, event: e, server: server, state: state, sender: e.Sender(), target: matrix.UserID(stateKey), authoriser: authoriser}
 	switch e.Membership() {
 	case "join":
 		return m.join()
@@ -36,12 +39,13 @@ func (r *Room) authoriseMember(e *matrix.Event, state State) error {
 }
 
 // checkAuthoriserSignature is rule 5.2, for every membership. In rooms with account keys it is the
-// authoriser's account key that must have signed (MSC4243, "Impacts on restricted rooms").
+// authoriser's account key that must have signed (MSC4243, "Impacts on restricted rooms"), and in those
+// of MSC4345 the authoriser's server key.
 func (r *Room) checkAuthoriserSignature(e *matrix.Event, authoriser gjson.Result) error {
 	if !authoriser.Exists() {
 		return nil
 	}
-	if !isUserID(authoriser) {
+	if !isUserID(r.Version(), authoriser) {
 		return reject("5.2.1", "join_authorised_via_users_server is not a user ID")
 	}
 	if err := r.verify(e, matrix.UserID(authoriser.Str)); err != nil {
@@ -54,12 +58,20 @@ func (r *Room) checkAuthoriserSignature(e *matrix.Event, authoriser gjson.Result
 type memberCheck struct {
 	room           *Room
 	event          *matrix.Event
+	server         matrix.ServerName // that sends the event
 	state          State
 	sender, target matrix.UserID
 	authoriser     gjson.Result // content.join_authorised_via_users_server
 }
 
-func (m *memberCheck) membership(user matrix.UserID) string { return Membership(m.state, user) }
+func (m *memberCheck) membership(user matrix.UserID) string {
+	return m.room.membership(m.state, user)
+}
+
+// checkSenderJoined is what rule asks of the sender of an invite, a kick or a ban.
+func (m *memberCheck) checkSenderJoined(rule string) error {
+	return m.room.checkJoined(m.event, m.server, m.state, rule)
+}
 
 func (m *memberCheck) levels() *PowerLevels { return m.room.PowerLevels(m.state) }
 
@@ -113,7 +125,18 @@ func (m *memberCheck) join() error {
 // isFirstJoin is the condition of rule 5.3.1. Room version 12 does not ask here who the sender is.
 func (m *memberCheck) isFirstJoin() bool {
 	prev := m.event.PrevEvents()
-	return len(prev) == 1 && prev[0] == m.room.create.ID() && m.target == m.room.create.Sender()
+	return len(prev) == 1 && m.followsCreation(prev[0]) && m.target == m.room.create.Sender()
+}
+
+// followsCreation reports whether nothing but the creation of the room precedes an event behind prev.
+// D-32: with participation, the creator's server's own participation comes between the create event and
+// the first join (MSC4345, "Room creation flow").
+func (m *memberCheck) followsCreation(prev string) bool {
+	if !m.room.Version().HasParticipation() {
+		return prev == m.room.create.ID()
+	}
+	founding := m.state.Event(matrix.ParticipationPlace(m.server))
+	return founding != nil && prev == founding.ID() && m.room.isFounding(founding)
 }
 
 // restrictedJoin is rule 5.3.5.2 and 5.3.5.3.
@@ -124,6 +147,9 @@ func (m *memberCheck) restrictedJoin() error {
 	user := matrix.UserID(m.authoriser.Str)
 	if m.membership(user) != "join" {
 		return reject("5.3.5.2", "the authoriser %s is not a joined member", user)
+	}
+	if err := m.checkAuthorisersServer(user); err != nil {
+		return err
 	}
 	if levels := m.levels(); levels.User(user) < levels.Invite() {
 		return reject("5.3.5.2", "the authoriser %s may not invite", user)
@@ -136,8 +162,8 @@ func (m *memberCheck) invite() error {
 	if third := m.event.Get("third_party_invite"); third.Exists() {
 		return m.thirdPartyInvite(third)
 	}
-	if m.membership(m.sender) != "join" {
-		return reject("5.4.2", "the inviter is not joined")
+	if err := m.checkSenderJoined("5.4.2"); err != nil {
+		return err
 	}
 	if current := m.membership(m.target); current == "join" || current == "ban" {
 		return reject("5.4.3", "the invited user's membership is %s", current)
@@ -154,13 +180,15 @@ func (m *memberCheck) leave() error {
 	current := m.membership(m.target)
 	if m.sender == m.target { // rule 5.5.1
 		switch current {
-		case "invite", "join", "knock":
+		case "invite", "knock":
 			return nil
+		case "join":
+			return m.room.checkBinding(m.sender, m.server, m.state)
 		}
 		return reject("5.5.1", "the sender leaves with membership %s", current)
 	}
-	if m.membership(m.sender) != "join" {
-		return reject("5.5.2", "the kicker is not joined")
+	if err := m.checkSenderJoined("5.5.2"); err != nil {
+		return err
 	}
 	levels := m.levels()
 	power := levels.User(m.sender)
@@ -175,8 +203,8 @@ func (m *memberCheck) leave() error {
 
 // ban is rule 5.6.
 func (m *memberCheck) ban() error {
-	if m.membership(m.sender) != "join" {
-		return reject("5.6.1", "the banner is not joined")
+	if err := m.checkSenderJoined("5.6.1"); err != nil {
+		return err
 	}
 	levels := m.levels()
 	power := levels.User(m.sender)

@@ -41,7 +41,7 @@ func (r *Room) ReadPowerLevels(e *matrix.Event) *PowerLevels {
 	}
 	p := &PowerLevels{room: r, event: e}
 	if e != nil {
-		p.content = readPowerContent(e.Content())
+		p.content = readPowerContent(r.Version(), e.Content())
 	}
 	r.levels.Store(p)
 	return p
@@ -81,6 +81,10 @@ func (p *PowerLevels) Ban() Level { return p.content.named[banLevel].or(50) }
 
 // Redact is the redact level: what redacting the events of others takes.
 func (p *PowerLevels) Redact() Level { return p.content.named[redactLevel].or(50) }
+
+// Accept is the accept level: what deciding about the participation of servers takes (MSC4345, "The
+// accept top level m.room.power_levels content property").
+func (p *PowerLevels) Accept() Level { return p.content.named[acceptLevel].or(100) }
 
 // Notification is the level that triggering a notification such as "room" takes.
 func (p *PowerLevels) Notification(key string) Level {

@@ -8,7 +8,8 @@ import (
 	"countersign/matrix"
 )
 
-// The single levels of a power levels event, in the order in which rules 10.1 and 10.6 name them.
+// The single levels of a power levels event, in the order in which rules 10.1 and 10.6 name them, and
+// the one that MSC4345 adds.
 const (
 	usersDefault = iota
 	eventsDefault
@@ -17,11 +18,21 @@ const (
 	redactLevel
 	kickLevel
 	inviteLevel
+	acceptLevel
 	namedLevels
 )
 
 // levelNames are the properties of the levels above.
-var levelNames = [namedLevels]string{"users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"}
+var levelNames = [namedLevels]string{"users_default", "events_default", "state_default", "ban", "redact", "kick", "invite", "accept"}
+
+// levelsOf is how many of the levels a room version has. D-37: the rules on levels apply to accept as to
+// the others, although MSC4345 does not add it to them.
+func levelsOf(v matrix.RoomVersion) int {
+	if v.HasParticipation() {
+		return namedLevels
+	}
+	return acceptLevel
+}
 
 // optionalLevel is a property that may be absent.
 type optionalLevel struct {
@@ -45,10 +56,10 @@ type powerContent struct {
 	malformed error
 }
 
-// readPowerContent reads a content object.
-func readPowerContent(content []byte) (p powerContent) {
+// readPowerContent reads a content object of a room version.
+func readPowerContent(version matrix.RoomVersion, content []byte) (p powerContent) {
 	doc := gjson.ParseBytes(content)
-	for i, name := range levelNames {
+	for i, name := range levelNames[:levelsOf(version)] {
 		v := doc.Get(name)
 		if !v.Exists() {
 			continue
@@ -62,7 +73,12 @@ func readPowerContent(content []byte) (p powerContent) {
 	}
 	p.events = p.readMap(doc, "events", "10.2", anyKey)
 	p.notifications = p.readMap(doc, "notifications", "10.2", anyKey)
-	p.users = p.readMap(doc, "users", "10.3", userIDKey)
+	// What the grammar of user IDs accepts. In rooms with account keys too: D-14, an entry that is not an
+	// account key is nobody.
+	p.users = p.readMap(doc, "users", "10.3", func(key string) bool {
+		_, err := version.ParseUserID(key)
+		return err == nil
+	})
 	return p
 }
 
@@ -99,13 +115,6 @@ func (p *powerContent) fail(rule, format string, args ...any) {
 }
 
 func anyKey(string) bool { return true }
-
-// userIDKey accepts what the grammar of user IDs accepts. In rooms with account keys too: D-14, an
-// entry that is not an account key is nobody.
-func userIDKey(key string) bool {
-	_, err := matrix.ParseUserID(key)
-	return err == nil
-}
 
 // integer reads a JSON number. Canonical JSON has no others than integers.
 func integer(v gjson.Result) (Level, bool) {

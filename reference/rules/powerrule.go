@@ -5,7 +5,7 @@ import "countersign/matrix"
 // authorisePowerLevels is rule 10. current are the power levels of the state; the sender is joined and
 // may send the event type.
 func (r *Room) authorisePowerLevels(e *matrix.Event, current *PowerLevels) error {
-	next := readPowerContent(e.Content())
+	next := readPowerContent(r.Version(), e.Content())
 	if next.malformed != nil {
 		return next.malformed // rules 10.1 to 10.3
 	}

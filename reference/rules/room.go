@@ -9,8 +9,12 @@ import (
 // Room is what the rules need to know of a room beside its state: the create event and what it says.
 // It is safe for concurrent use.
 type Room struct {
-	create   *matrix.Event
-	verify   SignatureVerifier
+	create *matrix.Event
+	verify SignatureVerifier
+	// verifyServer answers whether a server key has signed an event (MSC4345, rule 1.1.1.4).
+	verifyServer func(e *matrix.Event, server matrix.ServerName) error
+	// find finds the events that others cite, for MSC4348.
+	find     matrix.EventFinder
 	creators map[matrix.UserID]bool
 	federate bool
 	// levels is the last power levels event that was read. State is usually asked about many events in
@@ -19,17 +23,20 @@ type Room struct {
 }
 
 // NewRoom reads an accepted create event. verify answers rule 5.2 and must not be nil; in rooms with
-// account keys it is VerifyAccountKey. It fails with a *Rejection when the create event breaks rule 1.
+// account keys it is VerifyAccountKey, in those of MSC4345 VerifyServerKey. A room of MSC4348 needs
+// WithEvents too. It fails with a *Rejection when the create event breaks rule 1.
 func NewRoom(create *matrix.Event, verify SignatureVerifier) (*Room, error) {
 	if err := AuthoriseCreate(create); err != nil {
 		return nil, err
 	}
 	r := &Room{
-		create:   create,
-		verify:   verify,
-		creators: map[matrix.UserID]bool{create.Sender(): true},
-		federate: create.Get(`m\.federate`).Raw != "false",
-		levels:   new(atomic.Pointer[PowerLevels]),
+		create:       create,
+		verify:       verify,
+		verifyServer: (*matrix.Event).VerifyServerKey,
+		find:         func(string) *matrix.Event { return nil },
+		creators:     map[matrix.UserID]bool{create.Sender(): true},
+		federate:     create.Get(`m\.federate`).Raw != "false",
+		levels:       new(atomic.Pointer[PowerLevels]),
 	}
 	for _, creator := range create.Get("additional_creators").Array() {
 		r.creators[matrix.UserID(creator.Str)] = true
@@ -41,6 +48,24 @@ func NewRoom(create *matrix.Event, verify SignatureVerifier) (*Room, error) {
 func (r *Room) WithVerifier(verify SignatureVerifier) *Room {
 	c := *r
 	c.verify = verify
+	return &c
+}
+
+// WithEvents returns the same room with a source of the events that events cite in auth_events, which
+// tell in rooms of MSC4348 who has co-signed. find must know the auth events of every event that is
+// asked about and of every membership in the states, and be safe for concurrent use.
+func (r *Room) WithEvents(find matrix.EventFinder) *Room {
+	c := *r
+	c.find = find
+	return &c
+}
+
+// Settled returns the same room for events whose signatures were checked before, such as those that
+// state resolution authorises again: no rule asks for signatures.
+func (r *Room) Settled() *Room {
+	c := *r
+	c.verify = AlreadyVerified
+	c.verifyServer = func(*matrix.Event, matrix.ServerName) error { return nil }
 	return &c
 }
 
@@ -64,30 +89,51 @@ func (r *Room) Authorise(e *matrix.Event, state State) error {
 	if e.IsCreate() {
 		return AuthoriseCreate(e)
 	}
-	if err := r.checkFederation(e); err != nil {
+	server, err := r.sendingServer(e)
+	if err != nil {
 		return err
+	}
+	if err := r.checkFederation(e, server, state); err != nil {
+		return err
+	}
+	if r.Version().HasParticipation() {
+		if e.Type() == matrix.ParticipationType {
+			return r.authoriseParticipation(e, server, state)
+		}
+		if err := checkParticipates(server, state); err != nil {
+			return err
+		}
 	}
 	switch e.Type() {
 	case "m.room.member":
-		return r.authoriseMember(e, state)
+		return r.authoriseMember(e, server, state)
 	case "m.room.third_party_invite":
-		return r.authoriseThirdPartyInvite(e, state)
+		return r.authoriseThirdPartyInvite(e, server, state)
 	}
-	return r.authoriseOther(e, state)
+	return r.authoriseOther(e, server, state)
 }
 
 // checkFederation is rule 4. It compares domains that nobody has proved: D-16, the base rule as it is
-// written.
-func (r *Room) checkFederation(e *matrix.Event) error {
-	if !r.federate && e.Sender().Domain() != r.create.Sender().Domain() {
+// written. D-38: in rooms of MSC4345 the domains are server keys. server is the sending server.
+func (r *Room) checkFederation(e *matrix.Event, server matrix.ServerName, state State) error {
+	if r.federate {
+		return nil
+	}
+	if r.Version().HasPortableAccounts() {
+		if !r.isFoundingServer(e, server, state) {
+			return reject("4", "the room does not federate, and its creator has not brought in the server %s", server)
+		}
+		return nil
+	}
+	if server != r.create.Sender().Domain() {
 		return reject("4", "the room does not federate, and the sender is not at %s", r.create.Sender().Domain())
 	}
 	return nil
 }
 
 // authoriseOther is rules 6 and 8 to 11.
-func (r *Room) authoriseOther(e *matrix.Event, state State) error {
-	if err := checkJoined(e, state); err != nil {
+func (r *Room) authoriseOther(e *matrix.Event, server matrix.ServerName, state State) error {
+	if err := r.checkJoined(e, server, state, "6"); err != nil {
 		return err
 	}
 	stateKey, isState := e.StateKey()
@@ -105,12 +151,12 @@ func (r *Room) authoriseOther(e *matrix.Event, state State) error {
 	return nil // rule 11
 }
 
-// checkJoined is rule 6.
-func checkJoined(e *matrix.Event, state State) error {
-	if m := Membership(state, e.Sender()); m != "join" {
-		return reject("6", "the sender's membership is %q, not join", m)
+// checkJoined is rule 6, and the others that ask for a joined sender: rule is the number to reject by.
+func (r *Room) checkJoined(e *matrix.Event, server matrix.ServerName, state State, rule string) error {
+	if m := r.membership(state, e.Sender()); m != "join" {
+		return reject(rule, "the sender's membership is %q, not join", m)
 	}
-	return nil
+	return r.checkBinding(e.Sender(), server, state)
 }
 
 // Membership is a user's current membership in a state: "join", "invite", "knock", "ban" or "leave",

@@ -1,5 +1,6 @@
 // Package rules decides whether an event is allowed: the authorization rules of room version 12, with
-// the change that MSC4243 makes to restricted joins.
+// the change that MSC4243 makes to restricted joins, the participation of servers that MSC4345 adds, and
+// the co-signing servers of MSC4348.
 //
 // Everything here is a pure function of the event, the create event and a state. Nothing is fetched,
 // stored or cached beyond the parsed form of power levels. Rule numbers are those of the room version
@@ -32,7 +33,8 @@ func (f StateFunc) Event(place matrix.StateTuple) *matrix.Event { return f(place
 
 // Rejection is the error of an event that the rules do not allow.
 type Rejection struct {
-	// Rule is the number of the rule that decided, such as "5.3.3".
+	// Rule is the number of the rule that decided, such as "5.3.3"; of the rules of MSC4345 such as
+	// "MSC4345 1.3.1", and "MSC4345 D-32d" or "MSC4348 D-54" where a reading of the proposal decided.
 	Rule string
 	// Reason says what the event lacks or breaks.
 	Reason string
@@ -53,6 +55,12 @@ type SignatureVerifier func(e *matrix.Event, user matrix.UserID) error
 // VerifyAccountKey is the SignatureVerifier of rooms with account keys: the key in the user ID's
 // localpart must have signed (MSC4243, "Impacts on restricted rooms").
 func VerifyAccountKey(e *matrix.Event, user matrix.UserID) error { return e.VerifyAccountKey(user) }
+
+// VerifyServerKey is the SignatureVerifier of rooms of MSC4345: the server key in the user ID must have
+// signed.
+func VerifyServerKey(e *matrix.Event, user matrix.UserID) error {
+	return e.VerifyServerKey(user.Domain())
+}
 
 // AlreadyVerified is the SignatureVerifier for events that have passed rule 5.2 before, such as the
 // events that state resolution authorises again.

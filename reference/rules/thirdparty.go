@@ -14,8 +14,8 @@ import (
 const maxThirdPartyVerifications = 256
 
 // authoriseThirdPartyInvite is rules 6 and 7. Nothing after rule 7 is asked of these events.
-func (r *Room) authoriseThirdPartyInvite(e *matrix.Event, state State) error {
-	if err := checkJoined(e, state); err != nil {
+func (r *Room) authoriseThirdPartyInvite(e *matrix.Event, server matrix.ServerName, state State) error {
+	if err := r.checkJoined(e, server, state, "6"); err != nil {
 		return err
 	}
 	if levels := r.PowerLevels(state); levels.User(e.Sender()) < levels.Invite() {
