@@ -3,6 +3,8 @@
 //
 //	countersign run            judge a homeserver, and write a report
 //	countersign report DIR     print a report, or write it as HTML, JUnit, Markdown or a badge
+//	countersign diff OLD NEW   what became better and worse between two reports
+//	countersign matrix A B ... the reports of several homeservers side by side
 //	countersign list           the requirements, and which tests cover them
 //	countersign explain ID     everything about one requirement
 //	countersign lint           check that requirements and tests agree
@@ -85,6 +87,8 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(),
 		a.reportCommand(),
+		a.diffCommand(),
+		a.matrixCommand(),
 		a.listCommand(),
 		a.explainCommand(),
 		a.lintCommand(),
