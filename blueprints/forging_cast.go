@@ -12,7 +12,9 @@ import (
 // another user of the author's server, who authorises or is invited.
 func draft(kind fakeserver.Kind, author, second *fakeserver.User) fakeserver.Draft {
 	switch kind {
-	case fakeserver.JoinEvent, fakeserver.MemberEvent:
+	case fakeserver.LeaveEvent:
+		return fakeserver.Membership(author.KeyID(), "leave")
+	case fakeserver.JoinEvent:
 		return fakeserver.Membership(author.KeyID(), "join")
 	case fakeserver.RestrictedJoinEvent:
 		d := fakeserver.Membership(author.KeyID(), "join").With("join_authorised_via_users_server", second.KeyID())
@@ -56,7 +58,7 @@ func (r *Room) cast(t testing.TB, kind fakeserver.Kind) *fakeserver.User {
 	setup := conform.Setup(t)
 	hosted := r.Room.State("m.room.create", "").Sender() == r.Fay.ID(r.Version)
 	switch kind {
-	case fakeserver.JoinEvent, fakeserver.MemberEvent:
+	case fakeserver.JoinEvent, fakeserver.LeaveEvent:
 		return nil
 	case fakeserver.RestrictedJoinEvent:
 		rules := map[string]any{"join_rule": "restricted", "allow": []any{}}
@@ -88,7 +90,7 @@ func (r *Room) author(t testing.TB, kind fakeserver.Kind, author *fakeserver.Use
 	if author == nil {
 		author = r.Peer.Member(t, "mallory")
 	}
-	if kind == fakeserver.MemberEvent {
+	if kind == fakeserver.LeaveEvent {
 		MustSend(conform.Setup(t), r.Room, author, fakeserver.Membership(author.ID(r.Version), "join"))
 	}
 	second := r.Fay

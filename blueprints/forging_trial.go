@@ -178,7 +178,7 @@ func (r *Room) castVictim(t testing.TB) {
 	t.Helper()
 	victim := r.Peer.Member(t, "victim")
 	r.Keep(t, r.Forge(t, victim, fakeserver.Membership(victim.ID(r.Version), "join"), fakeserver.Forgery{}))
-	r.Room.SetCast(fakeserver.Cast{Victim: string(victim.ID(r.Version)), VictimName: victim.Name()})
+	r.Room.SetCast(fakeserver.Cast{Victim: string(victim.ID(r.Version)), VictimName: victim.Name(), Other: victim})
 }
 
 // deliver puts an event on its way.

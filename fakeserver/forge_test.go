@@ -44,7 +44,9 @@ func newStage(t *testing.T, v matrix.RoomVersion) *stage {
 // draft is an event of a kind.
 func (s *stage) draft(v matrix.RoomVersion, on fakeserver.Kind) fakeserver.Draft {
 	switch on {
-	case fakeserver.JoinEvent, fakeserver.MemberEvent:
+	case fakeserver.LeaveEvent:
+		return fakeserver.Membership(s.bob.ID(v), "leave")
+	case fakeserver.JoinEvent:
 		return fakeserver.Membership(s.bob.ID(v), "join")
 	case fakeserver.RestrictedJoinEvent:
 		d := fakeserver.Membership(s.bob.ID(v), "join").With("join_authorised_via_users_server", s.eve.ID(v))

@@ -38,8 +38,8 @@ const (
 	CreateEvent
 	// StateEvent is any state event that is not a membership.
 	StateEvent
-	// MemberEvent is another join of a sender who is in the room.
-	MemberEvent
+	// LeaveEvent is the leave of a sender who is in the room.
+	LeaveEvent
 	// TemplateEvent is the answer to make_join, which another server completes.
 	TemplateEvent
 )
@@ -160,11 +160,11 @@ func alteredEvents() []NamedForgery {
 	}
 	alter("type", AnyEvent, "type", `"org.countersign.other"`)
 	alter("state-key", StateEvent, "state_key", `"other"`)
-	alter("membership", MemberEvent, "content.membership", `"leave"`)
+	alter("membership", LeaveEvent, "content.membership", `"join"`)
 	alter("users-power", PowerLevelsEvent, "content.users.{other}", `10`)
 	alter("join-rules", JoinRulesEvent, "content.allow", `[]`)
 	alter("depth", AnyEvent, "depth", `1000000`)
-	alter("prev-events", AnyEvent, "prev_events.-1", `"{auth-event}"`)
+	alter("prev-events", AnyEvent, "prev_events.-1", `"{last-auth-event}"`)
 	alter("auth-events", AnyEvent, "auth_events", `["{last-auth-event}","{auth-event}"]`)
 	alter("time", AnyEvent, "origin_server_ts", `1`)
 	return append(rows, []NamedForgery{

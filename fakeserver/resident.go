@@ -162,6 +162,14 @@ func (r *Room) told(join *matrix.Event) (state, chain []json.RawMessage) {
 	ids := eventIDs(r.stateAfter(join.PrevEvents()))
 	authChain := r.authChain(append(slices.Clone(ids), join.ID()))
 	for _, f := range r.planted {
+		cited := textList(gjson.GetBytes(f.PDU, "auth_events"))
+		for _, id := range append(cited, r.authChain(cited)...) {
+			if r.events[id] != nil && !slices.Contains(authChain, id) {
+				authChain = append(authChain, id)
+			}
+		}
+	}
+	for _, f := range r.planted {
 		tuple, isState := f.Tuple()
 		if !isState {
 			chain = append(chain, f.PDU)
