@@ -11,7 +11,10 @@ import (
 	"countersign/matrix"
 )
 
-func TestMain(m *testing.M) { conform.Main(m, conform.Options{Servers: 2}) }
+func TestMain(m *testing.M) {
+	shortWalks()
+	conform.Main(m, conform.Options{Servers: 2})
+}
 
 // received is an event of the homeserver as it came to the fake server in a transaction, whether it
 // is validly signed or not.
