@@ -36,17 +36,18 @@ func (r *Room) checkBinding(user matrix.UserID, server matrix.ServerName, state 
 	return nil
 }
 
-// membership is Membership, less the memberships that have lapsed. A ban stands whatever becomes of the
-// server of who has sent it, for it authorises nothing.
-func (r *Room) membership(state State, user matrix.UserID) string {
-	m := Membership(state, user)
-	if m == "ban" || !r.Version().HasPortableAccounts() {
-		return m
+// authorising is a user's membership as far as it authorises something: Membership, or "leave" where the
+// membership has lapsed. Rules that a membership makes stricter, such as those on bans, ask Membership: a
+// lapsed one still forbids what it forbade. So the state never allows more than the auth events, which
+// need not show that a membership has lapsed.
+func (r *Room) authorising(state State, user matrix.UserID) string {
+	if r.Version().HasPortableAccounts() {
+		e := state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(user)})
+		if e != nil && r.hasLapsed(e, state) {
+			return "leave"
+		}
 	}
-	if e := state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(user)}); e != nil && r.hasLapsed(e, state) {
-		return "leave"
-	}
-	return m
+	return Membership(state, user)
 }
 
 // hasLapsed is D-54: once its co-signer is revoked, a membership authorises nothing, until another takes

@@ -64,8 +64,11 @@ type memberCheck struct {
 	authoriser     gjson.Result // content.join_authorised_via_users_server
 }
 
-func (m *memberCheck) membership(user matrix.UserID) string {
-	return m.room.membership(m.state, user)
+func (m *memberCheck) membership(user matrix.UserID) string { return Membership(m.state, user) }
+
+// authorising is the membership of a user as far as it authorises something.
+func (m *memberCheck) authorising(user matrix.UserID) string {
+	return m.room.authorising(m.state, user)
 }
 
 // checkSenderJoined is what rule asks of the sender of an invite, a kick or a ban.
@@ -100,10 +103,10 @@ func (m *memberCheck) join() error {
 	if m.sender != m.target {
 		return reject("5.3.2", "the sender joins someone else")
 	}
-	current := m.membership(m.sender)
-	if current == "ban" {
+	if m.membership(m.sender) == "ban" {
 		return reject("5.3.3", "the sender is banned")
 	}
+	current := m.authorising(m.sender)
 	admitted := current == "invite" || current == "join"
 	switch rule := m.joinRule(); rule {
 	case "invite", "knock": // rule 5.3.4
@@ -145,7 +148,7 @@ func (m *memberCheck) restrictedJoin() error {
 		return reject("5.3.5.2", "the join is restricted, and nobody has authorised it")
 	}
 	user := matrix.UserID(m.authoriser.Str)
-	if m.membership(user) != "join" {
+	if m.authorising(user) != "join" {
 		return reject("5.3.5.2", "the authoriser %s is not a joined member", user)
 	}
 	if err := m.checkAuthorisersServer(user); err != nil {
@@ -179,6 +182,7 @@ func (m *memberCheck) invite() error {
 func (m *memberCheck) leave() error {
 	current := m.membership(m.target)
 	if m.sender == m.target { // rule 5.5.1
+		current = m.authorising(m.target)
 		switch current {
 		case "invite", "knock":
 			return nil

@@ -153,7 +153,7 @@ func (r *Room) authoriseOther(e *matrix.Event, server matrix.ServerName, state S
 
 // checkJoined is rule 6, and the others that ask for a joined sender: rule is the number to reject by.
 func (r *Room) checkJoined(e *matrix.Event, server matrix.ServerName, state State, rule string) error {
-	if m := r.membership(state, e.Sender()); m != "join" {
+	if m := r.authorising(state, e.Sender()); m != "join" {
 		return reject(rule, "the sender's membership is %q, not join", m)
 	}
 	return r.checkBinding(e.Sender(), server, state)
