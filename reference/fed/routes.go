@@ -208,7 +208,11 @@ func (s *Server) make(h room.Handshake) handler {
 
 func (s *Server) send(h room.Handshake) handler {
 	return func(r *request) (any, error) {
-		return s.Engine.SendHandshake(r.Context(), r.origin, h, r.PathValue("roomID"), r.PathValue("eventID"), r.body)
+		sent, err := s.Engine.SendHandshake(r.Context(), r.origin, h, r.PathValue("roomID"), r.PathValue("eventID"), r.body)
+		if err == nil && h == room.JoinHandshake && r.URL.Query().Get("omit_members") == "true" {
+			sent = sent.WithoutMembers()
+		}
+		return sent, err
 	}
 }
 

@@ -106,9 +106,11 @@ type Sent struct {
 	// State and AuthChain are the room before a join.
 	State     []json.RawMessage `json:"state,omitempty"`
 	AuthChain []json.RawMessage `json:"auth_chain,omitempty"`
-	// Origin is this server, MembersOmitted is always false: joins are answered in full.
-	Origin         matrix.ServerName `json:"origin,omitempty"`
-	MembersOmitted *bool             `json:"members_omitted,omitempty"`
+	// Origin is this server. MembersOmitted is false and ServersInRoom empty unless the members are left
+	// out; see WithoutMembers.
+	Origin         matrix.ServerName   `json:"origin,omitempty"`
+	MembersOmitted *bool               `json:"members_omitted,omitempty"`
+	ServersInRoom  []matrix.ServerName `json:"servers_in_room,omitempty"`
 	// KnockState is what somebody who knocks may see of the room.
 	KnockState []json.RawMessage `json:"knock_room_state,omitempty"`
 }
