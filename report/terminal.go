@@ -49,6 +49,7 @@ func (p *Printer) Print(run *Run, path string) {
 	}
 	p.remarks(run, tests, verdict.Info, "Recorded")
 	p.remarks(run, tests, verdict.Warn, "Warnings")
+	p.known(run)
 	p.problems(run, tests)
 	p.notJudged(run)
 	p.closing(run, path)
@@ -161,6 +162,38 @@ func (r *Requirement) seen(tests map[string]*Test) []string {
 	return seen
 }
 
+// known lists the failures that the server's maintainers know of, and what they should look at again.
+func (p *Printer) known(run *Run) {
+	if run.Expectations == nil {
+		return
+	}
+	headed := false
+	said := map[string]bool{}
+	for i := range run.Tests {
+		for _, about := range run.Tests[i].Requirements {
+			if about.Verdict != verdict.XFail || about.Known == nil {
+				continue
+			}
+			text := fmt.Sprintf("%s (%s)", about.Known.Reason, about.Known.Link)
+			if said[about.ID+text] {
+				continue
+			}
+			said[about.ID+text] = true
+			if !headed {
+				p.line("\n%s", p.bold("Known problems"))
+				headed = true
+			}
+			p.item("  "+about.ID+"  ", text)
+		}
+	}
+	if len(run.Expectations.Stale) > 0 {
+		p.line("\n%s", p.bold("Expectations that no longer fit, in "+run.Expectations.File))
+		for _, stale := range run.Expectations.Stale {
+			p.item("  ", stale)
+		}
+	}
+}
+
 // notJudged says how much of the catalogue the run says nothing about.
 func (p *Printer) notJudged(run *Run) {
 	if len(run.NotJudged) == 0 {
@@ -205,6 +238,9 @@ func (p *Printer) closing(run *Run, path string) {
 	text += fmt.Sprintf("; %s in %.1f s", plural(run.Summary.Tests.Total(), "test"), run.DurationSeconds)
 	if n := len(run.Errors); n > 0 {
 		text += "; " + p.paint(verdict.Error, plural(n, "error")+" outside of the tests")
+	}
+	if run.Expectations != nil && len(run.Expectations.Stale) > 0 {
+		text += "; " + p.paint(verdict.XPass, plural(len(run.Expectations.Stale), "expectation")+" to look at")
 	}
 	for _, file := range [...]string{path, p.Page} {
 		if file != "" {

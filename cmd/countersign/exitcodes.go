@@ -13,13 +13,15 @@ func exitCodesTopic() *cobra.Command {
                        not count; with --strict, warnings are failures. For lint: requirements and
                        tests agree.
   1  non-conformance   The server broke a requirement (FAIL), or the evidence was not enough to judge
-                       one (INCONCLUSIVE). For lint: requirements and tests do not agree.
+                       one (INCONCLUSIVE). A failure that the expectation file knows (XFAIL) does not
+                       count. For diff: something regressed. For lint: requirements and tests do not agree.
   2  harness           A server did not start, or the suite itself failed (ERROR): nothing is known
                        about the server. Also when the run was interrupted or took too long.
   3  usage             The command line, a configuration variable or the working directory is wrong.
-  4  nothing ran       Nothing was judged: no test was chosen, or every test was skipped.
-  5  unexpected pass   A requirement was met that the server was expected to break. Reserved for runs
-                       with an expectation file.
+  4  nothing ran       Nothing was judged: no test was chosen, or every test was skipped. For diff and
+                       matrix: the reports have nothing in common.
+  5  unexpected pass   With --strict-expectations: a requirement was met that the expectation file says
+                       is broken, or an entry of the file is stale.
 
 When several apply, the strongest decides: a broken requirement (1) whatever else went wrong, then a
 failure of the harness (2), then missing evidence (1).`,

@@ -31,6 +31,7 @@ type runFlags struct {
 	strict       bool
 	dryRun       bool
 	verbose      bool
+	expectations expectationFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -61,6 +62,7 @@ The exit codes are explained by: countersign help exit-codes`,
 	f.StringSliceVar(&flags.suites, "suite", nil, "the suites to run, separated by commas (default all)")
 	f.StringSliceVar(&flags.requirements, "requirement", nil, "only tests that cover these requirements: IDs, areas, or patterns such as 'MSC4243-SIG-*'")
 	f.StringVar(&flags.run, "run", "", "only tests whose names match this regular expression, as in go test")
+	flags.expectations.add(command)
 	f.StringVar(&flags.report, "report", defaultReport, "the folder for report.json, report.html, transcripts and logs")
 	f.Float64Var(&flags.timeoutScale, "timeout-scale", 0, "multiply every deadline, for slow machines (default 1)")
 	f.BoolVar(&flags.strict, "strict", false, "a departure from the recommended reading of an ambiguous text is a failure")
@@ -79,6 +81,10 @@ func (a *app) run(ctx context.Context, flags *runFlags) error {
 	if err != nil {
 		return err
 	}
+	known, err := a.expectations(all, &flags.expectations)
+	if err != nil {
+		return err
+	}
 	if flags.dryRun {
 		a.printPlan(p)
 		return nil
@@ -89,6 +95,9 @@ func (a *app) run(ctx context.Context, flags *runFlags) error {
 	result, err := a.perform(ctx, all, p, flags.verbose)
 	if err != nil {
 		return err
+	}
+	if known != nil {
+		known.Apply(result, all, result.Started, flags.expectations.strict)
 	}
 	path, err := report.Write(p.report, result)
 	if err != nil {
