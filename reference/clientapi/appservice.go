@@ -101,9 +101,9 @@ func matchesAny(expressions []*regexp.Regexp, text string) bool {
 	return false
 }
 
-// interested reports whether events of a room concern the application service whoever sends them: by the
-// room's ID, an alias, or a member.
-func (a *API) interested(s AppService, r *reader) (bool, error) {
+// interested reports whether an event concerns the application service whoever has sent it: by the room's
+// ID, an alias of the room, or who was a member of it at the event.
+func (a *API) interested(s AppService, r *reader, e room.Stored) (bool, error) {
 	if matchesAny(s.Rooms, r.roomID) {
 		return true, nil
 	}
@@ -121,7 +121,7 @@ func (a *API) interested(s AppService, r *reader) (bool, error) {
 	if len(s.Users) == 0 {
 		return false, nil
 	}
-	state, err := a.engine.CurrentState(r.roomID)
+	state, err := a.engine.StateAfter(r.roomID, e.ID())
 	if err != nil {
 		return false, err
 	}
@@ -194,21 +194,26 @@ func (a *API) tellAppService(ctx context.Context, s AppService, events []room.St
 // shownTo are the events that concern an application service, as clients see them. Those that are
 // hidden from clients are hidden from application services (VIS-18).
 func (a *API) shownTo(s AppService, events []room.Stored) (shown []*clientEvent, err error) {
-	readers, interested := map[string]*reader{}, map[string]bool{}
+	readers := map[string]*reader{}
 	for _, e := range events {
-		roomID := e.RoomID()
-		r := readers[roomID]
+		r := readers[e.RoomID()]
 		if r == nil {
-			if r, err = a.onlooker(roomID); err != nil {
+			if r, err = a.onlooker(e.RoomID()); err != nil {
 				return nil, err
 			}
-			if interested[roomID], err = a.interested(s, r); err != nil {
-				return nil, err
-			}
-			readers[roomID] = r
+			readers[r.roomID] = r
 		}
 		c := r.event(e.Event, surroundings{nowMillis: a.nowMillis(), redaction: r.redactionOf(e)})
-		if c != nil && (interested[roomID] || s.concerns(c)) {
+		if c == nil {
+			continue
+		}
+		concerned := s.concerns(c)
+		if !concerned {
+			if concerned, err = a.interested(s, r, e); err != nil {
+				return nil, err
+			}
+		}
+		if concerned {
 			shown = append(shown, c)
 		}
 	}

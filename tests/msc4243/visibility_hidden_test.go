@@ -285,23 +285,44 @@ func TestUnverifiedUsers_AsTargets(t *testing.T) {
 // what it refuses.
 func TestHiddenEvents_AreServedOverFederation(t *testing.T) {
 	t.Parallel()
-	for name, draft := range map[string]fakeserver.Draft{"message": fakeserver.Message("hello"), "state": blueprints.Probe()} {
+	// unverified is a member whom the test does not presume to be held.
+	unverified := func(t testing.TB) (*blueprints.Room, *fakeserver.User) {
+		r := hosting(t, anybodyMay())
+		mallory := r.Peer.Member(t, "mallory")
+		mallory.AnswerWith(blueprints.Unknown())
+		blueprints.MustSend(conform.Setup(t), r.Room, mallory, fakeserver.Membership(mallory.KeyID(), "join"))
+		return r, mallory
+	}
+	for name, draft := range map[string]fakeserver.Draft{"a message": fakeserver.Message("hello"), "state": blueprints.Probe()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, "MSC4243-VIS-19")
-			r := hosting(t, anybodyMay())
-			mallory := r.JoinUnverified(t, "mallory")
+			r, mallory := unverified(t)
 			honest := blueprints.MustSend(t, r.Room, mallory, draft)
-			forged := r.Forge(t, mallory, draft, fakeserver.Forgery{FlipSignatureBits: []int{300}})
-			blueprints.MustDeliver(conform.Setup(t), r.Room, forged.PDU)
 			r.Fence(t)
-
 			if kept := r.Peer.Event(t, r.At, honest.ID()); kept.StatusCode() != http.StatusOK {
 				conform.Violation(t, "MSC4243-VIS-19", "an honest event of an unverified user to be served", kept.String())
 			}
-			refused := r.Peer.Event(t, r.At, forged.EventID)
-			if status := refused.StatusCode(); status != http.StatusNotFound && status != http.StatusForbidden {
-				conform.Violation(t, "MSC4243-VIS-19", "status 404 or 403 for a forged event of an unverified user", refused.String())
+		})
+	}
+	for _, c := range []struct {
+		name    string
+		draft   func(r *blueprints.Room) fakeserver.Draft
+		forgery fakeserver.Forgery
+	}{
+		{"a forgery", func(*blueprints.Room) fakeserver.Draft { return fakeserver.Message("hello") }, fakeserver.Forgery{FlipSignatureBits: []int{300}}},
+		{"what the rules forbid", func(r *blueprints.Room) fakeserver.Draft { return fakeserver.Membership(r.Fay.KeyID(), "ban") }, fakeserver.Forgery{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "MSC4243-VIS-19")
+			r, mallory := unverified(t)
+			refused := r.Forge(t, mallory, c.draft(r), c.forgery)
+			blueprints.MustDeliver(conform.Setup(t), r.Room, refused.PDU)
+			r.Fence(t)
+			answer := r.Peer.Event(t, r.At, refused.EventID)
+			if status := answer.StatusCode(); status != http.StatusNotFound && status != http.StatusForbidden {
+				conform.Violation(t, "MSC4243-VIS-19", "status 404 or 403 for "+c.name+" by an unverified user", answer.String())
 			}
 		})
 	}
