@@ -44,13 +44,6 @@ func NewRoom(create *matrix.Event, verify SignatureVerifier) (*Room, error) {
 	return r, nil
 }
 
-// WithVerifier returns the same room with another answer to rule 5.2.
-func (r *Room) WithVerifier(verify SignatureVerifier) *Room {
-	c := *r
-	c.verify = verify
-	return &c
-}
-
 // WithEvents returns the same room with a source of the events that events cite in auth_events, which
 // tell in rooms of MSC4348 who has co-signed. find must know the auth events of every event that is
 // asked about and of every membership in the states, and be safe for concurrent use.

@@ -37,10 +37,15 @@ func (d *dag) Event(id string) *matrix.Event { return d.events[id] }
 func (d *dag) Rejected(id string) bool       { return d.rejected[id] }
 
 func newDAG(t testing.TB, createContent string) *dag {
-	create := roomtest.Create(t, matrix.RoomVersion12(), carol, createContent)
+	return newDAGOf(t, matrix.RoomVersion12(), carol, createContent)
+}
+
+func newDAGOf(t testing.TB, v matrix.RoomVersion, creator, createContent string) *dag {
+	create := roomtest.Create(t, v, creator, createContent)
 	room, err := rules.NewRoom(create, rules.AlreadyVerified)
 	require.NoError(t, err)
-	d := &dag{t: t, room: room, events: map[string]*matrix.Event{}, rejected: map[string]bool{}, after: map[string]StateMap{}}
+	d := &dag{t: t, events: map[string]*matrix.Event{}, rejected: map[string]bool{}, after: map[string]StateMap{}}
+	d.room = room.Settled().WithEvents(d.Event)
 	d.store(create, StateMap{})
 	return d
 }
@@ -62,6 +67,8 @@ type step struct {
 	sender, eventType, stateKey, content string
 	ts                                   int64
 	prev                                 []*matrix.Event
+	// via is the server that co-signs in rooms of MSC4348.
+	via matrix.ServerName
 	// authFrom is the state that auth_events come from; nil means the state before the event.
 	authFrom StateMap
 }
@@ -99,7 +106,7 @@ func (d *dag) build(s step) (e *matrix.Event, before StateMap, byAuth, byState e
 	}
 	var auth []*matrix.Event
 	var withVerdicts []rules.AuthEvent
-	for _, place := range matrix.AuthEventTuples(s.eventType, &s.stateKey, matrix.UserID(s.sender), []byte(s.content)) {
+	for _, place := range d.room.Version().AuthEventTuples(s.eventType, &s.stateKey, matrix.UserID(s.sender), []byte(s.content), s.via) {
 		if id, ok := authFrom[place]; ok {
 			auth = append(auth, d.events[id])
 			withVerdicts = append(withVerdicts, rules.AuthEvent{Event: d.events[id], Rejected: d.rejected[id]})

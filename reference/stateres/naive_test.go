@@ -149,6 +149,9 @@ func (n naive) isPowerEvent(id string) bool {
 	if e.Type() == "m.room.power_levels" || e.Type() == "m.room.join_rules" {
 		return true
 	}
+	if e.Type() == "org.matrix.msc4345.participation" && e.Version().HasParticipation() {
+		return true
+	}
 	return e.Type() == "m.room.member" && (e.Membership() == "leave" || e.Membership() == "ban") && string(e.Sender()) != e.Tuple().StateKey
 }
 

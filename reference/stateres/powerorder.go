@@ -21,8 +21,13 @@ func isPowerEvent(e *matrix.Event) bool {
 		m := e.Membership()
 		return (m == "leave" || m == "ban") && string(e.Sender()) != stateKey
 	}
-	return false
+	return isParticipationPowerEvent(e)
 }
+
+// isParticipationPowerEvent is D-43: MSC4345 does not make participation events power events. Without
+// that, a revocation would come after the events that it is to stop, and the argument for its security
+// ("Why server bans are implemented as key revocation") would not hold in rooms that fork.
+func isParticipationPowerEvent(e *matrix.Event) bool { return e.IsParticipation() }
 
 // powerEventsWithAuthChains is the selection of step 1. A path from one event of the full conflicted
 // set to another never leaves the set, because its conflicted subgraph and auth difference are closed

@@ -40,8 +40,9 @@ func Resolve(room *rules.Room, sets []StateMap, source Source) (StateMap, error)
 	}
 	r := resolution{
 		graph: newGraph(source, len(unconflicted)+2*len(conflicted)),
-		// Rule 5.2 was checked on receipt, and signatures do not depend on state.
-		room: room.WithVerifier(rules.AlreadyVerified),
+		// Signatures were checked on receipt, and do not depend on state. Who has co-signed is read from
+		// the auth events.
+		room: room.Settled().WithEvents(source.Event),
 	}
 	resolved, err := r.run(sets, unconflicted, conflicted)
 	if err != nil {
