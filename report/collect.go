@@ -30,6 +30,8 @@ type Collector struct {
 	facts     map[string]verdict.Fact
 	errors    []string
 	tests     []Test
+	// places are the indices of tests by ID, so that a repeated test is kept once.
+	places map[string]int
 }
 
 // packageState is what is kept of a package while its tests run.
@@ -84,6 +86,7 @@ func NewCollector(catalogue *requirements.Catalogue) *Collector {
 		packages:  map[string]*packageState{},
 		builds:    map[string]*tail{},
 		facts:     map[string]verdict.Fact{},
+		places:    map[string]int{},
 	}
 }
 
@@ -271,7 +274,7 @@ func (c *Collector) closeTests(p *packageState) {
 // closeTest judges a test of the top level and forgets everything that a report does not show.
 func (c *Collector) closeTest(p *packageState, top *node) {
 	judged := judge(c.catalogue, p.suite, top, &p.crash)
-	c.tests = append(c.tests, judged...)
+	c.tests = fold(c.tests, c.places, judged)
 	delete(p.top, top.name)
 	top.walk(func(n *node) {
 		delete(p.nodes, n.name)

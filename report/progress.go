@@ -108,13 +108,7 @@ func (p *Printer) topLevel(suite, name string, judged []Test) string {
 	if n := len(judged); n > 1 && counts.Of(rolled) == n {
 		text += fmt.Sprintf(", %d cases", n)
 	} else if n > 1 {
-		var parts []string
-		for _, v := range verdict.All() {
-			if of := counts.Of(v); of > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", of, strings.ToLower(string(v))))
-			}
-		}
-		text += fmt.Sprintf(", %d cases: %s", n, strings.Join(parts, ", "))
+		text += fmt.Sprintf(", %d cases: %s", n, counts.list())
 	}
 	return fmt.Sprintf("%s (%.2f s)", text, longest)
 }

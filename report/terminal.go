@@ -50,6 +50,7 @@ func (p *Printer) Print(run *Run, path string) {
 	p.remarks(run, tests, verdict.Info, "Recorded")
 	p.remarks(run, tests, verdict.Warn, "Warnings")
 	p.known(run)
+	p.flaky(run)
 	p.problems(run, tests)
 	p.notJudged(run)
 	p.closing(run, path)
@@ -192,6 +193,33 @@ func (p *Printer) known(run *Run) {
 			p.item("  ", stale)
 		}
 	}
+}
+
+// flaky lists the repeated tests that did not always end in the same way.
+func (p *Printer) flaky(run *Run) {
+	headed := false
+	for i := range run.Tests {
+		t := &run.Tests[i]
+		if !t.Flaky() {
+			continue
+		}
+		if !headed {
+			p.line("\n%s", p.bold("Flaky: the same test did not always end in the same way"))
+			headed = true
+		}
+		p.item("  ", fmt.Sprintf("%s: %s of %d runs", t.ID(), t.Repeats.list(), t.Repeats.Total()))
+	}
+}
+
+// list is the counts of the verdicts that occur, the strongest first.
+func (c *Counts) list() string {
+	var parts []string
+	for _, v := range verdict.All() {
+		if n := c.Of(v); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(string(v))))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // notJudged says how much of the catalogue the run says nothing about.

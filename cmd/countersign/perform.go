@@ -28,16 +28,18 @@ func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan,
 		return nil, exitf(report.ExitHarness, "there is no go command in PATH; install Go 1.26 or newer")
 	}
 	run := &report.Run{
-		Suite:   identity(ctx, p.module),
-		Target:  p.target,
-		Strict:  p.strict,
-		Command: p.command,
-		Machine: report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
-		Started: time.Now().UTC().Truncate(time.Millisecond),
+		Suite:    identity(ctx, p.module),
+		Target:   p.target,
+		Strict:   p.strict,
+		Command:  p.command,
+		Selected: p.selected,
+		Shard:    p.shard,
+		Machine:  report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+		Started:  time.Now().UTC().Truncate(time.Millisecond),
 	}
 	fmt.Fprintf(a.out, "Running %d tests of %s against %s.\n", len(p.tests), strings.Join(p.suites, " and "), p.target)
 
-	progress := a.progress(all, len(p.tests), verbose)
+	progress := a.progress(all, len(p.tests)*p.repeat, verbose)
 	collector := report.NewCollector(all)
 	collector.OnTest = progress.Test
 	collector.Covered = func(id string) bool { return len(p.all.Covering(id)) > 0 }

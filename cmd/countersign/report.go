@@ -71,6 +71,7 @@ It judges nothing: the exit code is 0 whatever the report says.`,
 	}
 	command.Flags().StringVar(&into, "to", "", "the folder to write into, or - to print one form (default the report's folder)")
 	command.Flags().SortFlags = false
+	command.AddCommand(a.mergeCommand())
 	return command
 }
 

@@ -26,6 +26,12 @@ type runFlags struct {
 	suites       []string
 	run          string
 	requirements []string
+	areas        []string
+	levels       []string
+	profiles     []string
+	shard        string
+	repeat       int
+	failFast     bool
 	report       string
 	timeoutScale float64
 	strict       bool
@@ -61,11 +67,17 @@ The exit codes are explained by: countersign help exit-codes`,
 	f.StringVar(&flags.target, "target", "", "the homeservers under test: embedded, exec:COMMAND, docker:IMAGE or attach:FILE")
 	f.StringSliceVar(&flags.suites, "suite", nil, "the suites to run, separated by commas (default all)")
 	f.StringSliceVar(&flags.requirements, "requirement", nil, "only tests that cover these requirements: IDs, areas, or patterns such as 'MSC4243-SIG-*'")
+	f.StringSliceVar(&flags.areas, "area", nil, "only tests that cover requirements of these areas, such as MSC4243-SIG")
+	f.StringSliceVar(&flags.levels, "level", nil, "only tests that cover requirements of these levels: MUST, SHOULD, SHOULD-NOT, MAY, IMPLIED")
+	f.StringSliceVar(&flags.profiles, "profile", nil, "only tests that cover requirements of these profiles: STRICT, INTEROP, INFO")
 	f.StringVar(&flags.run, "run", "", "only tests whose names match this regular expression, as in go test")
 	flags.expectations.add(command)
 	f.StringVar(&flags.report, "report", defaultReport, "the folder for report.json, report.html, transcripts and logs")
 	f.Float64Var(&flags.timeoutScale, "timeout-scale", 0, "multiply every deadline, for slow machines (default 1)")
 	f.BoolVar(&flags.strict, "strict", false, "a departure from the recommended reading of an ambiguous text is a failure")
+	f.StringVar(&flags.shard, "shard", "", "one part of the tests: 2/3 is the second of three; countersign report merge joins them")
+	f.IntVar(&flags.repeat, "repeat", 1, "run every test so many times, to find the flaky ones")
+	f.BoolVar(&flags.failFast, "fail-fast", false, "begin no further test in a suite after its first failure")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "print what would run, and start nothing")
 	f.BoolVar(&flags.dryRun, "list-only", false, "the same as --dry-run")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "one line per test case")
@@ -99,19 +111,7 @@ func (a *app) run(ctx context.Context, flags *runFlags) error {
 	if known != nil {
 		known.Apply(result, all, result.Started, flags.expectations.strict)
 	}
-	path, err := report.Write(p.report, result)
-	if err != nil {
-		return exitf(report.ExitHarness, "%v; name another folder with --report", err)
-	}
-	page, err := writeForm(p.report, renderings[0], result, all, p.report)
-	if err != nil {
-		return exitf(report.ExitHarness, "%v; name another folder with --report", err)
-	}
-	printer := a.printer(all)
-	printer.Folder = p.shown
-	printer.Page = a.shorten(page)
-	printer.Print(result, a.shorten(path))
-	return outcome(result)
+	return a.publish(result, all, p.report)
 }
 
 // outcome is the error that carries a finished run's exit code. The printer has said what is

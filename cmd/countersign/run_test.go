@@ -139,6 +139,15 @@ func TestRun_Chooses(t *testing.T) {
 		"--requirement MSC4243":                 "msc4243/TestKeys",
 		"--requirement RV12-MSG-*":              "roomv12/TestMessage",
 		"--requirement RV12-MSG-01,MSC4243-KEY": "msc4243/TestKeys roomv12/TestMessage",
+		"--area rv12-msg":                       "roomv12/TestMessage",
+		"--area MSC4243-KEY,RV12-CREATE":        "msc4243/TestKeys roomv12/TestCreate",
+		"--area MSC4243-KEY --level must":       "msc4243/TestKeys",
+		"--profile strict --suite roomv12":      "roomv12/TestCreate roomv12/TestMessage",
+		"--shard 1/3":                           "roomv12/TestCreate",
+		"--shard 2/3":                           "msc4243/TestKeys",
+		"--shard 3/3":                           "roomv12/TestMessage",
+		"--shard 1/1":                           "msc4243/TestKeys roomv12/TestCreate roomv12/TestMessage",
+		"--shard 1/2 --suite roomv12":           "roomv12/TestCreate",
 	} {
 		r := c.run(append([]string{"run", "--dry-run"}, strings.Fields(flags)...)...)
 		assert.Equal(t, 0, r.code, r.err)
@@ -172,6 +181,16 @@ func TestRun_RefusesInOneLine(t *testing.T) {
 		"--timeout-scale x":           {report.ExitUsage, "invalid argument"},
 		"--bogus":                     {report.ExitUsage, "unknown flag: --bogus"},
 		"extra":                       {report.ExitUsage, `unknown command "extra"`},
+		"--area RV12":                 {report.ExitUsage, `there is no area "RV12"`},
+		"--level strong":              {report.ExitUsage, `--level "strong" is unknown; there are MUST, SHOULD, SHOULD-NOT, MAY, IMPLIED`},
+		"--profile strong":            {report.ExitUsage, `--profile "strong" is unknown; there are STRICT, INTEROP, INFO`},
+		"--area RV12-MSG --level MAY": {report.ExitNothingRan, "no requirement was chosen"},
+		"--shard 2":                   {report.ExitUsage, `--shard "2" is not of the form 2/3`},
+		"--shard 3/2":                 {report.ExitUsage, `--shard "3/2" is not of the form 2/3`},
+		"--shard 0/2":                 {report.ExitUsage, `--shard "0/2" is not of the form 2/3`},
+		"--shard 3/3":                 {report.ExitNothingRan, "shard 3 of 3 has no tests: there are only 2 test functions"},
+		"--shard 1/2 --run (A|B)/x":   {report.ExitUsage, `--shard cannot be used with --run "(A|B)/x"`},
+		"--repeat 0":                  {report.ExitUsage, "--repeat is 0; give a number from 1"},
 		"--report=":                   {report.ExitUsage, "--report is empty; name a folder"},
 	} {
 		r := c.run(append([]string{"run"}, strings.Fields(flags)...)...)

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"countersign/report"
+	"countersign/report/verdict"
+)
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": `
+func TestMain(m *testing.M) {
+	fmt.Println(` + "`" + `countersign: fact: {"server":"hs1","name":"example","room_versions":{"12":"stable"}}` + "`" + `)
+	os.Exit(m.Run())
+}
+
+func TestA(t *testing.T) { conform.Covers(t, "RV12-MSG-01") }
+
+func TestB(t *testing.T) {
+	conform.Covers(t, "RV12-MSG-02")
+	path := os.Getenv("COUNTERSIGN_ARTIFACTS") + "/b.txt"
+	os.MkdirAll(os.Getenv("COUNTERSIGN_ARTIFACTS"), 0o755)
+	os.WriteFile(path, []byte("on the wire"), 0o644)
+	t.Attr("countersign.transcript", path)
+	t.Error("no message")
+}
+
+func TestC(t *testing.T) { conform.Covers(t, "RV12-CREATE-01", "RV12-CREATE-02") }
+`})
+	whole := c.run("run")
+	require.Equal(t, 1, whole.code)
+	for shard, want := range map[string]int{"1": 0, "2": 0, "3": 1} {
+		r := c.run("run", "--shard", shard+"/3", "--report", "shard-"+shard)
+		require.Equal(t, want, r.code, r.out+r.err)
+	}
+
+	r := c.run("report", "merge", "shard-3", "shard-1", "shard-2", "--to", "merged")
+	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
+	assert.Contains(t, r.out, "4 requirements judged: 3 pass, 1 fail")
+	merged, err := report.Read(filepath.Join(c.root, "merged"))
+	require.NoError(t, err)
+	assert.Nil(t, merged.Shard)
+	assert.Equal(t, []string{"run"}, merged.Command)
+	assert.Equal(t, whole.report.Summary, merged.Summary)
+	assert.Equal(t, whole.report.NotJudged, merged.NotJudged)
+	assert.Equal(t, whole.report.Requirements, merged.Requirements)
+	assert.Equal(t, "on the wire", c.read("merged/artifacts/b.txt"))
+	assert.Contains(t, c.read("merged/report.html"), "on the wire")
+
+	c.write("known.yaml", "version: 1\nknown: [{requirements: [RV12-MSG-02], reason: Lost., link: https://example.org/1}]\n")
+	r = c.run("report", "merge", "shard-1", "shard-2", "shard-3", "--expectations", "known.yaml", "--strict-expectations")
+	assert.Equal(t, 0, r.code, r.out+r.err)
+
+	for args, says := range map[[3]string]string{
+		{"shard-1", "shard-2", "shard-2"}:            "shard 2 of 3 is there twice",
+		{"shard-1", "shard-2", "shard-1"}:            "shard 1 of 3 is there twice",
+		{"shard-1", "shard-3", "shard-3"}:            "shard 3 of 3 is there twice",
+		{"shard-1", "shard-2", "countersign-report"}: "the reports are not all of 3 shards",
+	} {
+		r = c.run("report", "merge", args[0], args[1], args[2])
+		assert.Equal(t, report.ExitUsage, r.code)
+		assert.Contains(t, r.oneLine(t), says)
+	}
+	r = c.run("report", "merge", "shard-1", "shard-3")
+	assert.Equal(t, report.ExitUsage, r.code)
+	assert.Contains(t, r.oneLine(t), "shard 2 of 3 is missing")
+	r = c.run("report", "merge", "shard-1", "nowhere")
+	assert.Equal(t, report.ExitUsage, r.code)
+}
+
+func TestRun_Repeat(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": `
+var runs = 0
+
+func TestA(t *testing.T) { conform.Covers(t, "RV12-MSG-01") }
+
+func TestB(t *testing.T) {
+	conform.Covers(t, "RV12-MSG-02")
+	if runs++; runs == 2 { t.Error("this time the message is lost") }
+}
+`})
+	r := c.run("run", "--repeat", "3")
+	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
+	assert.Contains(t, r.out, "roomv12/TestB: 1 fail, 2 pass of 3 runs")
+	require.Len(t, r.report.Tests, 2)
+	assert.Equal(t, 3, r.report.Tests[0].Repeats.Pass)
+	assert.False(t, r.report.Tests[0].Flaky())
+	assert.True(t, r.report.Tests[1].Flaky())
+	assert.Equal(t, verdict.Fail, r.report.Tests[1].Verdict)
+	assert.Equal(t, "this time the message is lost", r.report.Tests[1].Observed)
+}
+
+func TestRun_FailFast(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": `
+func TestA(t *testing.T) { conform.Covers(t, "RV12-MSG-01"); t.Error("lost") }
+
+func TestB(t *testing.T) { conform.Covers(t, "RV12-MSG-02") }
+`})
+	r := c.run("run", "--fail-fast")
+	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
+	assert.Len(t, r.report.Tests, 1)
+	assert.Contains(t, r.report.NotJudged, report.NotJudged{ID: "RV12-MSG-02", Reason: report.NotRun}, "what did not run is said")
+}
