@@ -26,6 +26,12 @@ func TestAppServices_SeeWhatClientsSee(t *testing.T) {
 	setup := conform.Setup(t)
 	private := r.Alice.MustSay(setup, r.Alice.MustCreateRoom(setup, publicRoom(r)), "nobody here is of interest")
 	bridge := local(t, r, "bridge_bob")
+
+	// Control: a room without account keys.
+	conform.NeedRoomVersion(t, r.HS, v12.ID)
+	plain := bridge.MustCreateRoom(setup, map[string]any{"room_version": v12.ID})
+	service.MustHear(t, bridge.MustSay(setup, plain, "hello"))
+
 	mallory := r.JoinUnverified(t, "mallory")
 	hidden := r.MustHide(t, mallory, fakeserver.Message("hello")).ID()
 	said := map[string]string{
@@ -34,7 +40,11 @@ func TestAppServices_SeeWhatClientsSee(t *testing.T) {
 	}
 	last := r.Fence(t).ID()
 
-	events := service.Told(t, last)
+	if err := service.Await(t, last); err != nil {
+		conform.Violation(t, "MSC4243-CS-29", "the application service to be told of a room that "+bridge.UserID+", whom its namespace matches, is in", err.Error())
+		return
+	}
+	events := service.Events()
 	for eventID, sender := range said {
 		i := slices.IndexFunc(events, func(e gjson.Result) bool { return e.Get("event_id").Str == eventID })
 		must.Be(t, i >= 0, "an application service to be told of the message %s by %s", eventID, sender)

@@ -335,6 +335,33 @@ func TestEventIDs_OnEverySurface(t *testing.T) {
 	}
 }
 
+// The same of one message each way, found by what it says.
+func TestEventIDs_AreThoseOfThePDUs(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4243-CS-15")
+	r := hosting(t)
+	setup := conform.Setup(t)
+	word := blueprints.Unique("word")
+	id := r.Alice.MustSay(setup, r.ID, word)
+	pdu := r.Peer.MustReceive(setup, "alice's message", func(pdu fakeserver.PDU) bool {
+		return pdu.Via == fakeserver.OpSend && pdu.Event != nil && pdu.Get("content.body").Str == word
+	}).Event
+	must.Equal(t, "reference hash of the event that alice's client was told is "+id, pdu.ID(), id)
+
+	word = blueprints.Unique("word")
+	sent := blueprints.MustSend(setup, r.Room, r.Fay, fakeserver.Message(word)).ID()
+	r.Alice.MustSyncUntil(setup, "fay's message", func(v *csapi.View) bool {
+		for _, event := range v.Room(r.ID).Timeline {
+			if event.Get("content.body").Str == word {
+				id = event.Get("event_id").Str
+				return true
+			}
+		}
+		return false
+	})
+	must.Equal(t, "ID of fay's event for clients", id, sent)
+}
+
 // all are the events of everybody.
 func (c company) all() (all []sought) {
 	for _, events := range c.shown {
