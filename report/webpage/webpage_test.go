@@ -114,12 +114,18 @@ func TestRender_TellsAFailingWriter(t *testing.T) {
 	assert.ErrorContains(t, Render(writer, sample.Mixed(t), Options{}), "cannot write the page")
 }
 
-// 2,000 tests render in under a second; in practice it is some tens of milliseconds.
+// 2,000 tests render in under a second, on a machine that may be busy with other things: the fastest
+// of three counts.
 func TestRender_ManyTests(t *testing.T) {
 	run := sample.Large(2000, 50)
-	began := time.Now()
-	page := render(t, run, Options{Evidence: report.Evidence{Folder: ".."}})
-	assert.Less(t, time.Since(began), time.Second)
+	fastest, page := time.Hour, ""
+	for range 3 {
+		began := time.Now()
+		page = render(t, run, Options{Evidence: report.Evidence{Folder: ".."}})
+		fastest = min(fastest, time.Since(began))
+	}
+	t.Logf("%d KB in %s", len(page)>>10, fastest.Round(time.Millisecond))
+	assert.Less(t, fastest, time.Second*sample.Slower)
 	assert.Equal(t, 2000, strings.Count(page, `<li><span class="dot v-`))
 }
 
