@@ -106,13 +106,18 @@ func TestAnswers_AreJudgedKeyByKey(t *testing.T) {
 	t.Parallel()
 	var members []*member
 	r := visiting(t, blueprints.Before(func(r *blueprints.Room) {
+		elsewhere := r.Scene.Peer(t) // so that fay is verified whatever becomes of the answer
 		members = membersOfOneAnswer(r.At)
 		for _, m := range members {
-			m.user = r.Peer.Member(t, "member")
+			m.user = elsewhere.Member(t, "member")
 			m.user.AnswerWith(m.answer)
 			m.join = r.Place(t, m.user)
 		}
 	}))
+	// The answer has been dealt with when its best part has. If that never comes, it is judged below.
+	if err := r.Alice.SyncUntil(t.Context(), "a member", func(v *csapi.View) bool { return v.Room(r.ID).Membership(r.ClientID(members[0].user)) == "join" }); err != nil {
+		t.Log(err)
+	}
 	var said []*matrix.Event
 	for _, m := range members {
 		m.message = blueprints.NewEvent(t, r.Room, m.user, fakeserver.Message(m.name))
@@ -131,6 +136,13 @@ func TestAnswers_AreJudgedKeyByKey(t *testing.T) {
 			m.judge(t, shown)
 		})
 	}
+	t.Run("the others beside an error", func(t *testing.T) {
+		t.Parallel()
+		conform.Covers(t, "MSC4243-QC-10")
+		for _, m := range members {
+			must.Be(t, !m.verified || shown.has(m.join.ID()), "a member to be shown whose key was confirmed (%s), in an answer that says of other keys that they are unknown", m.name)
+		}
+	})
 }
 
 // judge compares what is shown of the member with what the answer about them is worth.
@@ -184,6 +196,8 @@ func TestFailingDomains_HaveUnverifiedMembers(t *testing.T) {
 	var domains []failing
 	r := blueprints.Visited(t, conform.AccountKeyVersion(t), blueprints.Before(func(r *blueprints.Room) {
 		answers := []fakeserver.NamedAnswer{
+			{Name: "error-with-a-good-body", Case: "S22", Answer: fakeserver.AccountAnswer{Status: http.StatusInternalServerError}},
+			{Name: "refusal-with-a-good-body", Case: "S22", Answer: fakeserver.AccountAnswer{Status: http.StatusForbidden}},
 			{Name: "no-content", Case: "S22", Answer: fakeserver.AccountAnswer{Status: http.StatusNoContent, Body: " "}},
 			{Name: "another-content-type", Case: "open", Answer: fakeserver.AccountAnswer{Header: http.Header{"Content-Type": {"text/html"}}}},
 		}
