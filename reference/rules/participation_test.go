@@ -201,18 +201,13 @@ func TestParticipationStateKeys(t *testing.T) {
 // Rule 1.1.1.1, D-53: who begins the room needs no request.
 func TestFoundingParticipation(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v matrix.RoomVersion) {
-		other := by{"dave", "two"}
-		creators := func() map[string]any {
-			w := world{v: v}
-			return map[string]any{"additional_creators": []matrix.UserID{w.id(other)}}
-		}
-		w := newWorld(t, v, creators())
+		w, byDave := withTwoCreators(t, v, map[string]any{})
 		empty := StateMap{}
 		w.check(empty, about(carolAtOne, "one", "accepted"), "")
 		w.check(empty, about(carolAtOne, "one", "requested"), "MSC4345 1.1.1.3")
 		w.check(empty, about(carolAtOne, "one", "revoked"), "MSC4345 1.1.1.2")
 		w.check(empty, about(by{"mallory", "three"}, "three", "accepted"), "MSC4345 1.1.1.2")
-		w.check(empty, about(other, "two", "accepted"), "") // another creator's server brings itself in
+		w.check(empty, byDave, "") // another creator's server brings itself in
 		if v.HasPortableAccounts() {
 			// Carol's account at a server that has not signed the create event.
 			w.check(empty, about(by{"carol", "three"}, "three", "accepted"), "MSC4345 1.1.1.1")
@@ -255,6 +250,28 @@ func TestFirstJoin(t *testing.T) {
 		later := w.do(StateMap{}, d)
 		w.check(later, behind(carolAtOne, carolAtOne, later[matrix.ParticipationPlace(serverName("one"))]), "5.3.7")
 	})
+	t.Run("behind another creator's server", func(t *testing.T) {
+		eachVersion(t, func(t *testing.T, v matrix.RoomVersion) {
+			w, first := withTwoCreators(t, v, map[string]any{})
+			state := w.do(StateMap{}, first)
+			join := w.member(daveAtTwo, carolAtOne, "join")
+			join.prev = []*matrix.Event{state[matrix.ParticipationPlace(serverName("two"))]}
+			w.check(state, join, "5.3.2")
+		})
+	})
+}
+
+var daveAtTwo = by{"dave", "two"}
+
+// withTwoCreators is a room that Dave is a creator of beside Carol, and the event by which he brings his
+// server in, right behind the create event.
+func withTwoCreators(t *testing.T, v matrix.RoomVersion, createContent map[string]any) (*world, draft) {
+	dave := (&world{v: v}).id(daveAtTwo)
+	createContent["additional_creators"] = []matrix.UserID{dave}
+	w := newWorld(t, v, createContent)
+	first := about(daveAtTwo, "two", "accepted")
+	first.prev = []*matrix.Event{w.room.Create()}
+	return w, first
 }
 
 // D-32c, D-41, D-56: who can be revoked by whom.
@@ -501,6 +518,8 @@ func TestKeysInThePlaceOfDomains(t *testing.T) {
 			w.check(state, w.join(by{"dave", "one"}), "")
 			w.check(state, requestVia(by{"x", "two"}, "one"), "4")
 			w.check(state, about(by{"carol", "two"}, "two", "accepted"), "4")
+			other, first := withTwoCreators(t, v, map[string]any{"m.federate": false})
+			other.check(StateMap{}, first, "4")
 		})
 		t.Run("redaction", func(t *testing.T) {
 			w, state := settled(t, v)
@@ -550,5 +569,20 @@ func TestRestrictedJoinThroughRevokedServer(t *testing.T) {
 		d.also = w.signers(aliceAtTwo)
 		w.check(state, d, "")
 		w.checkState(w.do(state, about(aliceAtTwo, "two", "revoked")), d, "5.3.5.2")
+	})
+}
+
+// In other room versions the event type means nothing.
+func TestParticipationMeansNothingElsewhere(t *testing.T) {
+	revoked := func(server string) ev {
+		return state(carol, matrix.ParticipationType, server, `{"participation":"revoked"}`)
+	}
+	restricted := member(bob, bob, `{"membership":"join","join_authorised_via_users_server":"@alice:one"}`)
+	given := []ev{joined(carol), joined(alice), joinRule("restricted"), revoked("one"), revoked("two")}
+	runRows(t, "", []row{
+		{"message", given, message(alice), ""},
+		{"restricted join", given, restricted, ""},
+		{"participation by anybody with the power", given, revoked("three"), ""},
+		{"participation by others", given, state(alice, matrix.ParticipationType, "one", `{"participation":"revoked"}`), "8"},
 	})
 }
