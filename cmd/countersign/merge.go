@@ -51,20 +51,20 @@ func (a *app) merge(paths []string, into string, flags *expectationFlags) error 
 	if err != nil {
 		return err
 	}
-	var runs []*report.Run
-	for _, path := range paths {
-		run, from, err := a.readReport(path)
-		if err != nil {
+	runs, folders := make([]*report.Run, len(paths)), make([]string, len(paths))
+	for i, path := range paths {
+		if runs[i], folders[i], err = a.readReport(path); err != nil {
 			return err
 		}
-		if err := takeTranscripts(run, from, folder); err != nil {
-			return exitf(report.ExitHarness, "%v", err)
-		}
-		runs = append(runs, run)
 	}
 	merged, err := report.Merge(all, runs...)
 	if err != nil {
 		return exitf(report.ExitUsage, "%v", err)
+	}
+	for i, run := range runs {
+		if err := takeTranscripts(run, folders[i], folder); err != nil {
+			return exitf(report.ExitHarness, "cannot copy a transcript: %v", err)
+		}
 	}
 	if known != nil {
 		known.Apply(merged, all, merged.Started, flags.strict)

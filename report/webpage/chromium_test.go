@@ -190,11 +190,11 @@ func (b *browser) eval(expression string, into any) {
 	require.NoError(b.t, json.Unmarshal(answer.Result.Value, into), expression)
 }
 
-// window sets the size of the window and the colour scheme.
-func (b *browser) window(width, height int, scheme string) {
+// window sets the size of the window, the colour scheme, and the medium: "screen" or "print".
+func (b *browser) window(width, height int, scheme, medium string) {
 	b.t.Helper()
 	b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
-	b.do("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]string{"name": "prefers-color-scheme", "value": scheme}}})
+	b.do("Emulation.setEmulatedMedia", map[string]any{"media": medium, "features": []any{map[string]string{"name": "prefers-color-scheme", "value": scheme}}})
 }
 
 // press presses a key.

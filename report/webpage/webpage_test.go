@@ -36,7 +36,7 @@ func render(t testing.TB, run *report.Run, options Options) string {
 }
 
 func TestRender_Golden(t *testing.T) {
-	for name, run := range map[string]*report.Run{"mixed": sample.Mixed(t), "nothing": sample.Nothing(t)} {
+	for name, run := range map[string]*report.Run{"mixed": sample.Mixed(t), "nothing": sample.Nothing(t), "forgeries": forgeries(t)} {
 		page := render(t, run, Options{Catalogue: catalogue(t), Evidence: report.Evidence{Folder: ".."}})
 		// What is ours to see is the document; the style sheet and the script have files of their own.
 		page = strings.Replace(page, asset("style.css"), "", 1)
@@ -44,6 +44,23 @@ func TestRender_Golden(t *testing.T) {
 		page = strings.NewReplacer(html.EscapeString(digest(asset("style.css"))), "sha256-style", html.EscapeString(digest(asset("script.js"))), "sha256-script").Replace(page)
 		sample.Golden(t, "testdata/"+name+".html", []byte(page))
 	}
+}
+
+// forgeries is a run with a table of forgeries, known problems and a flaky test.
+func forgeries(t *testing.T) *report.Run {
+	run := sample.Run(t,
+		"TestForge/unsigned/send MSC4243-FORGE-01 PASS", "TestForge/unsigned/send_join MSC4243-FORGE-01 FAIL",
+		"TestForge/server-key-only/send MSC4243-FORGE-02 XFAIL", "TestForge_MissingEvents/unsigned MSC4243-FORGE-01 INCONCLUSIVE",
+		"TestForge/expired/send MSC4243-SIG-03 PASS", "TestForge/expired/send MSC4243-SIG-03 ERROR")
+	run.Expectations = &report.Expectations{File: "known.yaml", Entries: 2, Stale: []string{"entry 2 (MSC4243-SIG-01) matches nothing that was judged"}}
+	for i := range run.Tests {
+		for j := range run.Tests[i].Requirements {
+			if about := &run.Tests[i].Requirements[j]; about.Verdict == "XFAIL" {
+				about.Known = &report.Known{Reason: "Keys are not told apart.", Link: "https://example.org/issues/12"}
+			}
+		}
+	}
+	return run
 }
 
 func TestRender_NeedsNothingElse(t *testing.T) {
@@ -184,8 +201,12 @@ func TestPage_InABrowser(t *testing.T) {
 		name          string
 		width, height int
 		scheme        string
-	}{{"light", 1280, 900, "light"}, {"dark", 1280, 900, "dark"}, {"phone", 390, 844, "light"}} {
-		b.window(look.width, look.height, look.scheme)
+		medium        string
+	}{
+		{"light", 1280, 900, "light", "screen"}, {"dark", 1280, 900, "dark", "screen"}, {"phone", 390, 844, "light", "screen"},
+		{"paper", 794, 1123, "dark", "print"}, // A4, on a machine that prefers dark
+	} {
+		b.window(look.width, look.height, look.scheme, look.medium)
 		b.open(address)
 		var low []string
 		b.eval(contrast, &low)
@@ -213,7 +234,7 @@ func TestPage_InABrowser(t *testing.T) {
 		assert.Empty(t, nameless)
 	})
 	t.Run("filters", func(t *testing.T) {
-		b.window(1280, 900, "light")
+		b.window(1280, 900, "light", "screen")
 		b.open(address)
 		all := len(run.Requirements)
 		assert.Equal(t, all, shown())
@@ -284,7 +305,7 @@ func TestPage_StaysResponsive(t *testing.T) {
 	b := openBrowser(t)
 	path := filepath.Join(t.TempDir(), FileName)
 	require.NoError(t, os.WriteFile(path, []byte(render(t, sample.Large(2000, 50), Options{Evidence: report.Evidence{Folder: ".."}})), 0o644))
-	b.window(1280, 900, "light")
+	b.window(1280, 900, "light", "screen")
 	t.Logf("loaded in %s", b.open("file://"+path).Round(time.Millisecond))
 	var milliseconds float64
 	b.eval(`new Promise((done) => { const e = document.getElementById("filters").elements.verdict; const began = performance.now(); e.value = "FAIL";
