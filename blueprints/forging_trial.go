@@ -79,7 +79,8 @@ func (c trial) inState(t testing.TB) Outcome {
 		event := r.Forge(t, author, d, fakeserver.Forgery{})
 		r.Keep(t, event)
 		r.open(t)
-		r.enter(t)
+		r.AliceJoins(t)
+		r.Fence(t)
 		c.mustAccept(t, r, event, fakeserver.Delivered{})
 	}
 	honest()
@@ -111,7 +112,8 @@ func (c trial) inHistory(t testing.TB) Outcome {
 		event := r.Forge(t, author, d, f)
 		after := r.deliver(t, c.path, event).Followers[0]
 		r.open(t)
-		r.enter(t)
+		r.AliceJoins(t)
+		r.Fence(t)
 		return r, event, after
 	}
 	r, honest, after := page(fakeserver.Forgery{})
@@ -209,13 +211,4 @@ func (r *Room) open(t testing.TB) {
 		public := fakeserver.State("m.room.join_rules", "", map[string]any{"join_rule": "public"})
 		r.Keep(t, r.Forge(t, r.Fay, public, fakeserver.Forgery{}))
 	}
-}
-
-// enter has alice join a room of fay's, up to a message that she sees.
-func (r *Room) enter(t testing.TB) {
-	t.Helper()
-	setup := conform.Setup(t)
-	r.Alice.MustJoin(setup, r.ID, string(r.Peer.Name()))
-	r.Alice.MustSeeMember(setup, r.ID, r.Alice.UserID, "join")
-	r.Fence(t)
 }

@@ -172,10 +172,16 @@ func Visited(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
 func AliceJoined(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
 	t.Helper()
 	r := Visited(t, v, list...)
+	r.AliceJoins(t)
+	return r
+}
+
+// AliceJoins has alice join a room that fay made.
+func (r *Room) AliceJoins(t testing.TB) {
+	t.Helper()
 	t = conform.Setup(t)
 	r.Alice.MustJoin(t, r.ID, string(r.Peer.Name()))
 	r.Alice.MustSeeMember(t, r.ID, r.Alice.UserID, "join")
-	return r
 }
 
 // ClientID is the user ID by which clients know a user of a fake server: the one with the account
