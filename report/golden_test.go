@@ -13,6 +13,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"countersign/report/verdict"
 )
 
 // `go test ./report -update` writes the golden files anew; read the difference before committing.
@@ -136,6 +138,34 @@ func TestPrinter_Golden(t *testing.T) {
 			golden(t, name+".txt", out.Bytes())
 		})
 	}
+}
+
+// What maintainers know, what no longer fits, and what is flaky is said before what is wrong.
+func TestPrinter_Golden_Expectations(t *testing.T) {
+	run := collect(t, mixedRun+`
+suite msc4243
+run TestSigning
+covers TestSigning MSC4243-SIG-01
+covers TestSigning MSC4243-SIG-02
+pass TestSigning 0.10
+ok
+`)
+	known := &Known{Reason: "Keys are not told apart.", Link: "https://example.org/issues/12"}
+	for i := range run.Tests {
+		t := &run.Tests[i]
+		for j := range t.Requirements {
+			if about := &t.Requirements[j]; about.ID == "MSC4243-FORGE-02" {
+				about.Verdict, about.Known = verdict.XFail, known
+				t.Verdict = verdict.XFail
+			}
+		}
+	}
+	run.Expectations = &Expectations{File: "known.yaml", Entries: 2, Stale: []string{"entry 2 (MSC4243-KEY-02) expects a failure, but MSC4243-KEY-02 passes"}}
+	run.RollUp()
+	var out bytes.Buffer
+	printer := Printer{Out: &out, Titles: titles, Page: "countersign-report/report.html"}
+	printer.Print(run, "countersign-report/report.json")
+	golden(t, "expectations.txt", out.Bytes())
 }
 
 func TestMarshal_Golden(t *testing.T) {

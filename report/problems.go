@@ -116,7 +116,7 @@ func (p *Printer) transcript(t *Test) {
 		p.line("    | cannot be read: %v", err)
 		return
 	}
-	p.quote(excerpt(string(text)))
+	p.quote(excerpt(string(withoutSecrets(text))))
 }
 
 func (p *Printer) quote(lines []string) {

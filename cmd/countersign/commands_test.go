@@ -112,7 +112,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"help"}} {
 		r = c.run(args...)
 		assert.Equal(t, 0, r.code)
-		for _, command := range []string{"run", "list", "explain", "lint", "exit-codes"} {
+		for _, command := range []string{"run", "report", "diff", "matrix", "list", "explain", "lint", "exit-codes"} {
 			assert.Regexp(t, `(?m)^ +(countersign )?`+command+` `, r.out)
 		}
 	}

@@ -110,7 +110,8 @@ and prints one verdict per requirement. Begin with:
 
   countersign run                         the bundled reference homeserver, nothing to configure
   countersign run --target docker:IMAGE   your homeserver
-  countersign explain MSC4243-SIG-02      what a requirement asks`,
+  countersign explain MSC4243-SIG-02      what a requirement asks
+  countersign diff yesterday today        what became better and worse`,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		SuggestionsMinimumDistance: 2,
