@@ -48,6 +48,15 @@ func requestAuthorisedVia(content []byte) ServerName {
 	return ServerName(s)
 }
 
+// UnverifiedDomain is content.unverified_domain of a participation event: where the server says that it
+// can be reached, which nobody has proved ("The unverified_domain property"). ok is false when there is
+// none or when it is not a server name.
+func (e *Event) UnverifiedDomain() (domain ServerName, ok bool) {
+	text, _ := stringValue(lookup(e.content, "unverified_domain"))
+	domain, err := ParseServerName(text)
+	return domain, err == nil
+}
+
 // citedParticipations are the participations that an event has in its auth_events because of what it
 // is. D-42: a participation event has that of its subject, and a request also that of the server that
 // authorises it; other events have none.

@@ -150,6 +150,18 @@ func TestServerKeyPair(t *testing.T) {
 	}
 }
 
+func TestUnverifiedDomain(t *testing.T) {
+	p := newParticipants()
+	for content, want := range map[string]ServerName{
+		`{"unverified_domain":"example.org:8448"}`: "example.org:8448", `{}`: "", `{"unverified_domain":""}`: "", `{"unverified_domain":1}`: "",
+		`{"unverified_domain":"https://example.org"}`: "", `{"unverified_domain":["example.org"]}`: "", `{"unverified_domain":null}`: "",
+	} {
+		domain, ok := p.participationEvent(t, RoomVersionMSC4345(), "@a:b", p.one.Key(), content, nil).UnverifiedDomain()
+		require.Equal(t, want, domain, content)
+		require.Equal(t, want != "", ok, content)
+	}
+}
+
 // What redaction keeps, and so what signatures and event IDs cover.
 func TestParticipationRedaction(t *testing.T) {
 	p := newParticipants()
