@@ -9,8 +9,8 @@ import (
 	"countersign/report/verdict"
 )
 
-// testsListed is how many tests of one kind of change are listed.
-const testsListed = 40
+// listed is how many changes of one kind are listed where a line is enough for each.
+const listed = 40
 
 // headings are the titles of the kinds of change.
 var headings = map[Kind]string{
@@ -38,27 +38,36 @@ func (d *Difference) Print(w io.Writer, width int) {
 			continue
 		}
 		page.Line("\n%s: %s, %s", headings[kind], plural(len(requirements), "requirement"), plural(len(tests), "test"))
+		if kind == New || kind == Vanished {
+			list(page, requirements)
+			list(page, tests)
+			continue
+		}
 		for _, c := range requirements {
-			page.Line("")
-			page.Line("  %s  %s", c.ID, arrow(c))
-			evidence(page, c, kind == Regression || kind == Changed)
+			page.Line("\n  %s  %s", c.ID, arrow(c))
+			evidence(page, c, kind != Fix)
 		}
-		if len(tests) > 0 {
-			page.Line("")
-		}
-		for i, c := range tests {
-			if i == testsListed {
-				page.Line("  and %d more", len(tests)-i)
-				break
-			}
-			page.Line("  %s  %s", c.ID, arrow(c))
-		}
+		list(page, tests)
 	}
 	counts := make([]string, 0, len(Kinds()))
 	for _, kind := range Kinds() {
 		counts = append(counts, fmt.Sprintf("%d %s", len(Of(d.Requirements, kind)), kind))
 	}
 	page.Line("\n%s in both: %s", plural(d.Compared.Requirements, "requirement"), strings.Join(counts, ", "))
+}
+
+// list is a line per change, for what needs no more.
+func list(page report.Page, changes []Change) {
+	for i, c := range changes {
+		switch i {
+		case 0:
+			page.Line("")
+		case listed:
+			page.Line("  and %d more", len(changes)-i)
+			return
+		}
+		page.Line("  %s  %s", c.ID, arrow(c))
+	}
 }
 
 // evidence is what one must know of a change beside its verdicts.
