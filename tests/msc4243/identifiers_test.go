@@ -220,12 +220,16 @@ func TestSameKeyAtAnotherDomain_IsAnotherUser(t *testing.T) {
 	elsewhere := r.Scene.Peer(t)
 	twin := elsewhere.Member(t, "twin", fakeserver.WithAccount(r.Fay.Account()))
 
-	outside := blueprints.NewEvent(t, r.Room, twin, fakeserver.Message("from outside"))
-	_, err := elsewhere.SendTransaction(t.Context(), r.At, []json.RawMessage{outside.JSON()}, nil)
-	must.NoError(conform.Setup(t), "delivering a message", err)
-	blueprints.MustDeliver(t, r.Room, outside.JSON()) // and by way of a server that is in the room
-	r.Fence(t)
-	r.MustStayUnseen(t, outside)
+	honest, borrowed := fakeserver.Message("from outside"), fakeserver.Message("from outside, as if it were fay's")
+	borrowed.AuthEvents = []string{r.Room.State("m.room.power_levels", "").ID(), r.Room.State("m.room.member", string(r.Fay.KeyID())).ID()}
+	for _, d := range []fakeserver.Draft{honest, borrowed} {
+		outside := blueprints.NewEvent(t, r.Room, twin, d)
+		_, err := elsewhere.SendTransaction(t.Context(), r.At, []json.RawMessage{outside.JSON()}, nil)
+		must.NoError(conform.Setup(t), "delivering a message", err)
+		blueprints.MustDeliver(t, r.Room, outside.JSON()) // and by way of a server that is in the room
+		r.Fence(t)
+		r.MustStayUnseen(t, outside)
+	}
 
 	// Control: the same key and domain, once they have joined.
 	setup := conform.Setup(t)
