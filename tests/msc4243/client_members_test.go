@@ -152,11 +152,11 @@ func TestLazyLoading_FindsSenders(t *testing.T) {
 		"a first with state_after": {Filter: lazily, StateAfter: true},
 		"a later sync":             {Filter: lazily, Since: since},
 	} {
+		device := r.Device(t, r.Alice) // a new one, so that nothing counts as told before
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, "MSC4243-CS-18")
-			// The device is new, so that nothing counts as told before.
-			room := inSync(t, place{client: r.Device(t, r.Alice), roomID: r.ID}, q)
+			room := inSync(t, place{client: device, roomID: r.ID}, q)
 			var known []string
 			for _, event := range eventsIn(room) {
 				if event.Get("type").Str == "m.room.member" && event.Get("content.membership").Str == "join" {
