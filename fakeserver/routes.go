@@ -36,6 +36,7 @@ const (
 	OpKeysQuery     Operation = "keys_query"     // POST v1/user/keys/query
 	OpKeysClaim     Operation = "keys_claim"     // POST v1/user/keys/claim
 	OpPublicRooms   Operation = "public_rooms"   // GET, POST v1/publicRooms
+	OpPolicySign    Operation = "policy_sign"    // POST /_matrix/policy/v1/sign
 	OpPush          Operation = "push"           // POST /_matrix/push/v1/notify, as a push gateway
 )
 
@@ -108,6 +109,9 @@ func (s *Server) table() []route {
 	add(OpKeysQuery, "POST", "v1", "user/keys/query", s.serveKeysQuery)
 	add(OpKeysClaim, "POST", "v1", "user/keys/claim", s.serveKeysClaim)
 	add(OpPublicRooms, "GET POST", "v1", "publicRooms", s.servePublicRooms)
+	routes = append(routes, route{
+		op: OpPolicySign, method: "POST", version: "v1", segments: strings.Split("_matrix/policy/v1/sign", "/"), serve: s.servePolicySign,
+	})
 	return routes
 }
 
