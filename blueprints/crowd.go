@@ -1,12 +1,15 @@
 package blueprints
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"testing"
+	"time"
 
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -38,8 +41,11 @@ func (r *Room) Crowd(t testing.TB, domain matrix.ServerName, n int) []*matrix.Ev
 	return joins
 }
 
+// relayLimit is for how long a transaction is sent again that was not answered, before the timeout scale.
+const relayLimit = time.Minute
+
 // Relay has fay's server send events of its copy of the room, whoever's they are, in transactions as
-// large as they may be.
+// large as they may be. As servers do, it sends a transaction again that was not answered.
 func (r *Room) Relay(t testing.TB, events []*matrix.Event) {
 	t.Helper()
 	for batch := range slices.Chunk(events, maxTransaction) {
@@ -47,6 +53,12 @@ func (r *Room) Relay(t testing.TB, events []*matrix.Event) {
 		for i, e := range batch {
 			pdus[i] = e.JSON()
 		}
-		MustDeliver(t, r.Room, pdus...)
+		err := wait.Until(wait.Context(t), wait.Scaled(relayLimit), "a transaction to be answered", func(ctx context.Context) (bool, error) {
+			err := r.Room.Deliver(ctx, pdus...)
+			return err == nil, err
+		})
+		if err != nil {
+			t.Fatalf("delivering %d events to %s: %v", len(pdus), r, err)
+		}
 	}
 }

@@ -90,6 +90,9 @@ func transition(old Entry, said Entry) (Entry, bool) {
 
 // learn stores what a domain has said about some of its keys.
 func (d *Directory) learn(said map[matrix.UserID]Entry) error {
+	if len(said) == 0 {
+		return nil
+	}
 	changes := map[matrix.UserID]Entry{}
 	err := d.DB.Update(func(tx *store.Tx) error {
 		clear(changes)
