@@ -183,8 +183,8 @@ func TestForge_Matrix(t *testing.T) {
 			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
 		}
 		cells := ""
-		for _, path := range fakeserver.DeliveryPaths {
-			reason := path.Refuses(row)
+		for _, way := range fakeserver.DeliveryPaths {
+			reason := way.Refuses(row)
 			switch {
 			case own:
 				cells += " o"
@@ -192,7 +192,7 @@ func TestForge_Matrix(t *testing.T) {
 				cells += " x"
 			default:
 				if len(reason) < 20 || strings.HasSuffix(reason, ".") {
-					t.Errorf("%s by %s: %q is no reason", row.Name, path, reason)
+					t.Errorf("%s by %s: %q is no reason", row.Name, way, reason)
 				}
 				if reasons[reason] == 0 {
 					reasons[reason] = rune('a' + len(reasons))
@@ -203,8 +203,8 @@ func TestForge_Matrix(t *testing.T) {
 		fmt.Fprintf(&table, "%-18s %s  %s\n", row.Requirement, cells, row.Name)
 	}
 	table.WriteString("\nthe columns:")
-	for _, path := range fakeserver.DeliveryPaths {
-		table.WriteString(" " + path.Name)
+	for _, way := range fakeserver.DeliveryPaths {
+		table.WriteString(" " + way.Name)
 	}
 	table.WriteString("\n  x  a subtest of TestForge\n  o  a test of its own\n")
 	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return int(reasons[a] - reasons[b]) }) {
