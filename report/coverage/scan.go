@@ -148,12 +148,19 @@ func (s *source) add(file *ast.File, found *Tests) {
 	}
 }
 
+// method is the key of the methods of a name, which a plain name does not refer to.
+func method(name string) string { return "." + name }
+
 // declare reads one declaration: the IDs in it, the names that it refers to, and whether it calls
 // conform.Covers. An ID that is handed to another word of conform is mentioned, not covered.
 func (s *source) declare(name *ast.Ident, node ast.Node, conform string, tools []string, found *Tests) *declaration {
 	d := &declaration{position: s.files.Position(name.Pos())}
-	s.declarations[name.Name] = append(s.declarations[name.Name], d)
-	mentionedOnly := map[ast.Node]bool{}
+	key := name.Name
+	if f, ok := node.(*ast.FuncDecl); ok && f.Recv != nil {
+		key = method(key)
+	}
+	s.declarations[key] = append(s.declarations[key], d)
+	mentionedOnly, selected := map[ast.Node]bool{}, map[*ast.Ident]bool{}
 	ast.Inspect(node, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
@@ -164,8 +171,16 @@ func (s *source) declare(name *ast.Ident, node ast.Node, conform string, tools [
 					mentionedOnly[argument] = true
 				}
 			}
+		case *ast.SelectorExpr:
+			// The methods of t are those of the testing package, whatever else has such a name.
+			if of, ok := n.X.(*ast.Ident); !ok || of.Name != "t" {
+				d.refersTo = append(d.refersTo, n.Sel.Name, method(n.Sel.Name))
+			}
+			selected[n.Sel] = true
 		case *ast.Ident:
-			d.refersTo = append(d.refersTo, n.Name)
+			if !selected[n] {
+				d.refersTo = append(d.refersTo, n.Name)
+			}
 			d.judges = d.judges || slices.Contains(tools, n.Name)
 		case *ast.BasicLit:
 			if id, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && idPattern.MatchString(id) {
