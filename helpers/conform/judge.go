@@ -8,10 +8,10 @@ import (
 	"countersign/report/verdict"
 )
 
-// Judge returns the test as seen by the steps that judge one requirement: what would fail the test there is
-// a departure from the requirement, which costs what its profile says ([Violation]), and ends the test. So
-// the words of package must can judge what a text only recommends. What else the test covers and has not
-// judged by then is left open.
+// Judge returns the test as seen by the steps that judge one requirement: what would fail the test there
+// is a departure from the requirement, which costs what its profile says ([Violation]), and ends the
+// test. So the words of package must can judge what a text only recommends. What else the test covers
+// and has not judged by then is left open.
 func Judge(t testing.TB, id string) testing.TB {
 	return judge{t, id}
 }

@@ -10,8 +10,8 @@ import (
 	"countersign/matrix"
 )
 
-// Proposal, on /ban: the banned user's server puts the account key in and signs, as for an invite. It has nothing to tell
-// its user. The fence is an invite, which it does tell.
+// Proposal, on /ban: the banned user's server puts the account key in and signs, as for an invite. It
+// has nothing to tell its user. The fence is an invite, which it does tell.
 func TestBan_AnswerHasTheAccountKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-BAN-03")
@@ -44,8 +44,8 @@ func TestBan_RequestNeedNotBeSigned(t *testing.T) {
 	}
 }
 
-// Proposal, on /ban; server-server API, "Inviting to a room": whoever signs what others have written sees to it that it is
-// what the endpoint is for.
+// Proposal, on /ban; server-server API, "Inviting to a room": whoever signs what others have written
+// sees to it that it is what the endpoint is for.
 func TestBan_NothingElseIsSigned(t *testing.T) {
 	t.Parallel()
 	for _, row := range misuses("ban") {
@@ -66,8 +66,8 @@ func TestBan_GuessesAreLimited(t *testing.T) {
 	}
 }
 
-// Server-server API, "Server Access Control Lists": a server that a room denies may not act in it. The list of endpoints has
-// not got that for bans; it has that for invites.
+// Server-server API, "Server Access Control Lists": a server that a room denies may not act in it. The
+// list of endpoints has not got that for bans; it has that for invites.
 func TestBan_ServerACLApplies(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-BAN-10")

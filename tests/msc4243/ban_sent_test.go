@@ -14,8 +14,8 @@ import (
 	"countersign/helpers/must"
 )
 
-// Proposal, on /ban: it is identical to /invite, for bans of users whose account key is not known, and has no
-// invite_room_state.
+// Proposal, on /ban: it is identical to /invite, for bans of users whose account key is not known, and
+// has no invite_room_state.
 func TestBan_OfAUserWhoseKeyIsNotKnown(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-BAN-01", "MSC4243-BAN-02")
@@ -44,8 +44,8 @@ func TestBan_OfAUserWhoseKeyIsNotKnown(t *testing.T) {
 	must.Refuse(judge, a.server.Make(judge, a.At, "join", a.ID, string(spam.KeyID()), a.Version.ID), http.StatusForbidden)
 }
 
-// Proposal, on /ban: the endpoint is for bans of users whose account key is not known. One that is known can be
-// banned whatever the user's server says.
+// Proposal, on /ban: the endpoint is for bans of users whose account key is not known. One that is known
+// can be banned whatever the user's server says.
 func TestBan_OfAUserWhoseKeyIsKnown(t *testing.T) {
 	t.Parallel()
 	for _, has := range []string{"joined", "left"} {
@@ -79,8 +79,8 @@ func first(list []fakeserver.Exchange) (e fakeserver.Exchange) {
 	return e
 }
 
-// Proposal, on /ban: only the user's server can tell the key. If it does not, there is nobody to ban, and an account
-// name in the place of the key would ban nobody.
+// Proposal, on /ban: only the user's server can tell the key. If it does not, there is nobody to ban,
+// and an account name in the place of the key would ban nobody.
 func TestBan_NeedsTheServersHelp(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]fakeserver.Answer{
@@ -126,8 +126,8 @@ func inTransaction(r *blueprints.Room, eventID string) bool {
 	})
 }
 
-// Proposal, on /ban: what comes back is signed, too; see TestInvite_TamperedAnswersAreNotSigned. What a hostile server
-// can do is to name another of its own keys, which nobody can tell.
+// Proposal, on /ban: what comes back is signed, too; see TestInvite_TamperedAnswersAreNotSigned. What a
+// hostile server can do is to name another of its own keys, which nobody can tell.
 func TestBan_TamperedAnswersAreNotSigned(t *testing.T) {
 	t.Parallel()
 	for _, row := range tamperings() {
@@ -139,7 +139,8 @@ func TestBan_TamperedAnswersAreNotSigned(t *testing.T) {
 	}
 }
 
-// Security Considerations: a server that gives a name a second key evades a ban by name. The ban of the first key stays.
+// Security Considerations: a server that gives a name a second key evades a ban by name. The ban of the
+// first key stays.
 func TestBan_HoldsForTheKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-BAN-08")

@@ -156,8 +156,8 @@ func (a afar) tamper(q cosigned, target *fakeserver.User, row tampering) {
 	a.server.ForgeInvites(row.forgery, row.cast)
 }
 
-// asked are the requests that the server was sent, by the ID of the event in them. When none was about the
-// target, so that the answer was not put to the test, the test is INCONCLUSIVE.
+// asked are the requests that the server was sent, by the ID of the event in them. When none was about
+// the target, so that the answer was not put to the test, the test is INCONCLUSIVE.
 func (a afar) asked(t testing.TB, q cosigned, target *fakeserver.User) map[string]fakeserver.Exchange {
 	t.Helper()
 	found, about := map[string]fakeserver.Exchange{}, false
@@ -239,8 +239,8 @@ func TestInvite_TamperedAnswersAreNotSigned(t *testing.T) {
 	}
 }
 
-// Room version 12, rule 5.4.3: who is joined or banned cannot be invited. Whether the account name stands
-// for such a user is known only when the answer names the key.
+// Room version 12, rule 5.4.3: who is joined or banned cannot be invited. Whether the account name
+// stands for such a user is known only when the answer names the key.
 func TestInvite_RulesHoldForTheKeyThatIsReturned(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(t testing.TB, r *blueprints.Room, key *fakeserver.User){

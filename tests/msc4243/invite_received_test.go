@@ -25,8 +25,8 @@ func secluded(t testing.TB) *blueprints.Room {
 	return blueprints.Visited(t, conform.AccountKeyVersion(t), blueprints.Options(func(o *fakeserver.RoomOptions) { o.JoinRule = "invite" }))
 }
 
-// mustCosign makes a request and returns the event of the answer, which must be signed by an account key of the
-// homeserver's that is its state key.
+// mustCosign makes a request and returns the event of the answer, which must be signed by an account key
+// of the homeserver's that is its state key.
 func mustCosign(t testing.TB, r *blueprints.Room, q *blueprints.CosignRequest) (event *matrix.Event, invited matrix.UserID) {
 	t.Helper()
 	answer := must.Succeed(t, r.AskToCosign(t, q))
@@ -39,9 +39,9 @@ func mustCosign(t testing.TB, r *blueprints.Room, q *blueprints.CosignRequest) (
 	return event, invited
 }
 
-// Proposal, on /invite: the receiver replaces the account name user ID by the account key user ID, and signs.
-// The content hash covers the state key, so it is made anew; what nobody replaces stays (server-server
-// API, "Inviting to a room").
+// Proposal, on /invite: the receiver replaces the account name user ID by the account key user ID, and
+// signs. The content hash covers the state key, so it is made anew; what nobody replaces stays
+// (server-server API, "Inviting to a room").
 func TestInvite_AnswerHasTheAccountKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-INV-02", "MSC4243-INV-03")
@@ -62,8 +62,8 @@ func TestInvite_AnswerHasTheAccountKey(t *testing.T) {
 	must.Equal(t, "user ID under which the invited user joins", idOf(t, r, r.Alice), invited)
 }
 
-// mustBeSignedByKeyAlone judges the signatures that the homeserver added for its user: one, by the account key,
-// with the key ID "ed25519:1", and none by the server.
+// mustBeSignedByKeyAlone judges the signatures that the homeserver added for its user: one, by the
+// account key, with the key ID "ed25519:1", and none by the server.
 func mustBeSignedByKeyAlone(t *testing.T, requirement string, r *blueprints.Room, event *matrix.Event, user matrix.UserID) {
 	t.Helper()
 	if ids := event.SignatureKeyIDs(user.Localpart()); len(ids) != 1 || ids[0] != matrix.AccountKeyID {
@@ -74,8 +74,9 @@ func mustBeSignedByKeyAlone(t *testing.T, requirement string, r *blueprints.Room
 	}
 }
 
-// requestForms are the ways in which the event of a request can be signed by the side that asks. The text does not
-// say which is right: the base specification demands a signature, which the replacement then breaks.
+// requestForms are the ways in which the event of a request can be signed by the side that asks. The
+// text does not say which is right: the base specification demands a signature, which the replacement
+// then breaks.
 func requestForms() map[string]fakeserver.Forgery {
 	return map[string]fakeserver.Forgery{
 		"without signatures":                          {OmitSignatures: true},
@@ -103,8 +104,8 @@ func TestInvite_RequestNeedNotBeSigned(t *testing.T) {
 	}
 }
 
-// Server-server API, "Inviting to a room": the path has the event ID. That of the request is not that of the
-// answer, so that there is nothing that it could be compared with.
+// Server-server API, "Inviting to a room": the path has the event ID. That of the request is not that of
+// the answer, so that there is nothing that it could be compared with.
 func TestInvite_IDInThePathDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-INV-06")
@@ -123,7 +124,8 @@ func TestInvite_IDInThePathDoesNotMatter(t *testing.T) {
 	conform.Info(t, "MSC4243-INV-06", "a request whose path has an ID that is not the event's is answered with "+http.StatusText(answer.StatusCode()))
 }
 
-// Server-server API, "Inviting to a room": a homeserver signs for its own users. For others it has no key, and makes none.
+// Server-server API, "Inviting to a room": a homeserver signs for its own users. For others it has no
+// key, and makes none.
 func TestInvite_OfNobodyIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, user := range map[string]string{
@@ -200,8 +202,8 @@ func (m misuse) mustRefuse(t *testing.T, membership string) {
 	mustCosignHonestly(t, r, membership)
 }
 
-// mustCosignHonestly is the control of a test in which a request is refused: an honest one for alice. Without the
-// endpoint for bans, which a homeserver can do without, there is nothing to judge.
+// mustCosignHonestly is the control of a test in which a request is refused: an honest one for alice.
+// Without the endpoint for bans, which a homeserver can do without, there is nothing to judge.
 func mustCosignHonestly(t *testing.T, r *blueprints.Room, membership string) {
 	t.Helper()
 	q := r.CosignRequest(t, membership, matrix.UserID(r.Alice.UserID), fakeserver.Forgery{})
@@ -211,8 +213,8 @@ func mustCosignHonestly(t *testing.T, r *blueprints.Room, membership string) {
 	mustCosign(conform.Setup(t), r, q)
 }
 
-// Server-server API, "Inviting to a room": servers must see to it that they sign nothing but invites by users of
-// the server that asks.
+// Server-server API, "Inviting to a room": servers must see to it that they sign nothing but invites by
+// users of the server that asks.
 func TestInvite_NothingElseIsSigned(t *testing.T) {
 	t.Parallel()
 	for _, row := range misuses("invite") {
@@ -224,7 +226,8 @@ func TestInvite_NothingElseIsSigned(t *testing.T) {
 	}
 }
 
-// guesses is how often a test guesses the name of an account. Who guesses that often is limited, if anybody is.
+// guesses is how often a test guesses the name of an account. Who guesses that often is limited, if
+// anybody is.
 const guesses = 200
 
 // limit guesses names until the homeserver has had enough, and reports whether it ever has.
@@ -239,7 +242,8 @@ func limit(t testing.TB, r *blueprints.Room, membership string) bool {
 	return false
 }
 
-// Proposal, the note on lookups: these requests can be limited, so that nobody finds out all accounts by guessing.
+// Proposal, the note on lookups: these requests can be limited, so that nobody finds out all accounts by
+// guessing.
 func TestInvite_GuessesAreLimited(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-INV-15")
@@ -269,8 +273,8 @@ func TestInvite_IsShownWithAccountNames(t *testing.T) {
 	}
 }
 
-// inviteAlice has fay invite alice, who is then invited in fay's copy of the room, and returns alice's account
-// key user ID.
+// inviteAlice has fay invite alice, who is then invited in fay's copy of the room, and returns alice's
+// account key user ID.
 func inviteAlice(t testing.TB, r *blueprints.Room) matrix.UserID {
 	t.Helper()
 	t = conform.Setup(t)
@@ -279,8 +283,8 @@ func inviteAlice(t testing.TB, r *blueprints.Room) matrix.UserID {
 	return alice
 }
 
-// Server behaviour: what unverified users send is not shown. The text does not say so of invites; but nobody may
-// be shown as the inviter of whom nobody knows. The fence is the invite of a verified user.
+// Server behaviour: what unverified users send is not shown. The text does not say so of invites; but
+// nobody may be shown as the inviter of whom nobody knows. The fence is the invite of a verified user.
 func TestInvite_ByAnUnverifiedUser(t *testing.T) {
 	t.Parallel()
 	for name, doubt := range map[string]fakeserver.AccountAnswer{
@@ -321,8 +325,8 @@ func TestInvite_ByAnUnverifiedUser(t *testing.T) {
 	}
 }
 
-// Server-server API, "Inviting to a room": the events of invite_room_state are complete and signed, the create event is
-// among them, and all are of one room; a server should refuse others.
+// Server-server API, "Inviting to a room": the events of invite_room_state are complete and signed, the
+// create event is among them, and all are of one room; a server should refuse others.
 func TestInvite_RoomStateIsChecked(t *testing.T) {
 	t.Parallel()
 	const create, rules = 0, 1 // where they are in an honest request
@@ -372,7 +376,8 @@ func TestInvite_RoomStateIsChecked(t *testing.T) {
 	}
 }
 
-// Server-server API, "Leaving Rooms": who is invited, or has knocked, leaves by a handshake with a server in the room.
+// Server-server API, "Leaving Rooms": who is invited, or has knocked, leaves by a handshake with a
+// server in the room.
 func TestInvite_IsRejectedByTheAccountKey(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -406,7 +411,8 @@ func TestInvite_IsRejectedByTheAccountKey(t *testing.T) {
 	}
 }
 
-// Server-server API, "Inviting to a room": the first version of the endpoint is for the room versions 1 and 2.
+// Server-server API, "Inviting to a room": the first version of the endpoint is for the room versions 1
+// and 2.
 func TestInvite_ByTheFirstVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-INV-20")

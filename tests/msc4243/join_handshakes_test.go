@@ -14,7 +14,8 @@ import (
 	"countersign/matrix"
 )
 
-// Server-server API, "Knocking upon a room": knocks have sender and state key as joins have, and lead to an invite and a join.
+// Server-server API, "Knocking upon a room": knocks have sender and state key as joins have, and lead to
+// an invite and a join.
 func TestKnock_OfAUserOfAnotherServer(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-JOIN-06")
@@ -60,7 +61,8 @@ func TestKnock_OfALocalUser(t *testing.T) {
 	must.Equal(t, "key of the user who knocked and has joined", idOf(t, r, r.Alice), alice)
 }
 
-// Server-server API, "Leaving Rooms": a leave is by the user whom it is about, in whose name it is signed.
+// Server-server API, "Leaving Rooms": a leave is by the user whom it is about, in whose name it is
+// signed.
 func TestLeave_OfALocalUser(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-JOIN-07")
@@ -71,8 +73,8 @@ func TestLeave_OfALocalUser(t *testing.T) {
 	must.Equal(t, "sender of the leave", leave.Sender(), alice)
 }
 
-// Nobody but oneself can leave. The forged leaves are handed in at send_leave; what becomes of them elsewhere is the business
-// of the tests of forgeries.
+// Nobody but oneself can leave. The forged leaves are handed in at send_leave; what becomes of them
+// elsewhere is the business of the tests of forgeries.
 func TestLeave_OfAnotherIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

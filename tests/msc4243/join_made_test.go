@@ -12,8 +12,9 @@ import (
 	"countersign/matrix"
 )
 
-// Footnote urlsafe: account key user IDs are in the path of make_join. The version of a room is not known before its
-// answer, unless an invite has told it; so the homeserver may begin with the account name, if it ends right.
+// Footnote urlsafe: account key user IDs are in the path of make_join. The version of a room is not
+// known before its answer, unless an invite has told it; so the homeserver may begin with the account
+// name, if it ends right.
 func TestJoin_AsksForATemplate(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(testing.TB, *blueprints.Room){
@@ -72,8 +73,8 @@ func TestJoin_IsByTheAccountKey(t *testing.T) {
 // silentServers is how many servers have members in a room and do not answer.
 const silentServers = 100
 
-// Server behaviour: nobody need be asked to check a room, and those who could say who is in it are asked no longer than is
-// reasonable. The bound, that of every request of a client, is the suite's own.
+// Server behaviour: nobody need be asked to check a room, and those who could say who is in it are asked
+// no longer than is reasonable. The bound, that of every request of a client, is the suite's own.
 func TestJoin_DoesNotWaitForServersThatDoNotAnswer(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-JOIN-05")

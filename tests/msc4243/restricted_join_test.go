@@ -33,8 +33,8 @@ func restrictedRule(allowed string) map[string]any {
 	return map[string]any{"join_rule": "restricted", "allow": []any{map[string]any{"type": "m.room_membership", "room_id": allowed}}}
 }
 
-// Impacts on restricted rooms: the user who authorises a join is named by account key user ID, and that key signs. Here the
-// homeserver's user authorises the join of a user of a fake server.
+// Impacts on restricted rooms: the user who authorises a join is named by account key user ID, and that
+// key signs. Here the homeserver's user authorises the join of a user of a fake server.
 func TestRestrictedJoin_IsAuthorisedByAnAccountKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-RJ-01")
@@ -54,8 +54,8 @@ func TestRestrictedJoin_IsAuthorisedByAnAccountKey(t *testing.T) {
 	r.Alice.MustSeeMember(t, restricted, r.ClientID(r.Fay), "join")
 }
 
-// Server-server API, "Restricted rooms": the joining server uses the event that comes back, since it has not got the other signature
-// otherwise. A copy without it is rejected by everybody.
+// Server-server API, "Restricted rooms": the joining server uses the event that comes back, since it has
+// not got the other signature otherwise. A copy without it is rejected by everybody.
 func TestRestrictedJoin_ReturnedEventIsChecked(t *testing.T) {
 	t.Parallel()
 	type edits = []fakeserver.Edit
@@ -116,8 +116,8 @@ func TestRestrictedJoin_BothSignaturesAreKept(t *testing.T) {
 	must.NoError(judge, "checking the signature of the user who authorised the join", join.VerifyAccountKey(r.Fay.KeyID()))
 }
 
-// Server-server API, "Restricted rooms": a server in the room on which nobody may invite cannot let anybody in, and says so. The
-// creator, whose power is without limit, has left.
+// Server-server API, "Restricted rooms": a server in the room on which nobody may invite cannot let
+// anybody in, and says so. The creator, whose power is without limit, has left.
 func TestRestrictedJoin_NeedsAUserWhoMayInvite(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-RJ-04")
@@ -134,8 +134,8 @@ func TestRestrictedJoin_NeedsAUserWhoMayInvite(t *testing.T) {
 	must.Refuse(t, answer, http.StatusBadRequest, "M_UNABLE_TO_GRANT_JOIN")
 }
 
-// Server-server API, "Restricted rooms", and Impacts on restricted rooms: the authorising signature is there also when the user who
-// authorises the join is on the same server.
+// Server-server API, "Restricted rooms", and Impacts on restricted rooms: the authorising signature is
+// there also when the user who authorises the join is on the same server.
 func TestRestrictedJoin_WithinOneServer(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-RJ-06")

@@ -9,7 +9,8 @@ import (
 	"countersign/helpers/must"
 )
 
-// thirdParties is a restricted room that fay made and alice joined. Mallory is of another server, which has nobody in the room.
+// thirdParties is a restricted room that fay made and alice joined. Mallory is of another server, which
+// has nobody in the room.
 func thirdParties(t testing.TB) (r *blueprints.Room, mallory *fakeserver.User) {
 	t.Helper()
 	r = restrictedVisit(t)
@@ -26,8 +27,8 @@ func authorised(r *blueprints.Room, user *fakeserver.User) fakeserver.Draft {
 	return d
 }
 
-// Impacts on restricted rooms: a join that names who authorises it is rejected unless that user's account key has signed it. Fay's server,
-// which is in the room, passes the joins on.
+// Impacts on restricted rooms: a join that names who authorises it is rejected unless that user's
+// account key has signed it. Fay's server, which is in the room, passes the joins on.
 func TestRestrictedJoin_NeedsTheAuthorisersSignature(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -36,7 +37,9 @@ func TestRestrictedJoin_NeedsTheAuthorisersSignature(t *testing.T) {
 	}{
 		{"no signature", fakeserver.Forgery{OmitCoSignature: true}},
 		{"a signature by another key", fakeserver.Forgery{CoSignWith: fakeserver.StrangerKey}},
-		{"a signature by the key that joins", fakeserver.Forgery{OmitCoSignature: true, ExtraSignatures: []fakeserver.Signature{{Entity: "{cosigner-key}", KeyID: "ed25519:1", JSON: `"{sig}"`}}}},
+		{"a signature by the key that joins", fakeserver.Forgery{
+			OmitCoSignature: true, ExtraSignatures: []fakeserver.Signature{{Entity: "{cosigner-key}", KeyID: "ed25519:1", JSON: `"{sig}"`}},
+		}},
 		{"a signature by another user", fakeserver.Forgery{CoSignAsOther: true}},
 		{"a signature by a server", fakeserver.Forgery{CoSignWithServerKey: true}},
 		{"the user ID as the entity", fakeserver.Forgery{CoSignatureEntity: "{cosigner}"}},
@@ -59,7 +62,8 @@ func TestRestrictedJoin_NeedsTheAuthorisersSignature(t *testing.T) {
 	}
 }
 
-// mustBeAccepted delivers an event by fay's server, and leaves the test INCONCLUSIVE unless it has an effect.
+// mustBeAccepted delivers an event by fay's server, and leaves the test INCONCLUSIVE unless it has an
+// effect.
 func mustBeAccepted(t testing.TB, r *blueprints.Room, f fakeserver.Forged) {
 	t.Helper()
 	blueprints.MustDeliver(conform.Setup(t), r.Room, f.PDU)
@@ -69,8 +73,8 @@ func mustBeAccepted(t testing.TB, r *blueprints.Room, f fakeserver.Forged) {
 	}
 }
 
-// Server behaviour and Impacts on restricted rooms: the key is in the user ID, so nobody need be asked. The user who authorises the join is
-// of a server that does not answer.
+// Server behaviour and Impacts on restricted rooms: the key is in the user ID, so nobody need be asked.
+// The user who authorises the join is of a server that does not answer.
 func TestRestrictedJoin_IsCheckedWithoutAskingAnybody(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-RJ-05")
@@ -78,10 +82,10 @@ func TestRestrictedJoin_IsCheckedWithoutAskingAnybody(t *testing.T) {
 	silent := r.Scene.Peer(t)
 	ghost := silent.Member(t, "ghost")
 	r.Room.Ignore(silent.Name())
+	must.NoError(conform.Setup(t), "closing a fake server", silent.Close())
 	join := r.Forge(t, ghost, authorised(r, ghost), fakeserver.Forgery{})
 	mustBeAccepted(t, r, join)
 	r.Keep(t, join)
-	must.NoError(conform.Setup(t), "closing a fake server", silent.Close())
 	levels := r.Room.State("m.room.power_levels", "").Get("@this").Value().(map[string]any)
 	levels["users"], levels["invite"] = map[string]any{string(ghost.KeyID()): 50}, 50
 	r.Keep(t, r.Forge(t, r.Fay, fakeserver.State("m.room.power_levels", "", levels), fakeserver.Forgery{}))
@@ -92,11 +96,12 @@ func TestRestrictedJoin_IsCheckedWithoutAskingAnybody(t *testing.T) {
 	blueprints.MustDeliver(conform.Setup(t), r.Room, byGhost.PDU)
 	r.Fence(t)
 	if got := r.Observe(t, byGhost); !got.InState {
-		conform.Violation(t, "MSC4243-RJ-05", "a join that is signed as it should be to be accepted, whether or not the server of the user who authorises it answers", got.String())
+		conform.Violation(t, "MSC4243-RJ-05", "a join to be accepted whether or not the server of the user who authorises it answers", got.String())
 	}
 }
 
-// Room version 11 and later, "Redactions": the user who authorises a join is kept, and both signatures are over what is kept.
+// Room version 11 and later, "Redactions": the user who authorises a join is kept, and both signatures
+// are over what is kept.
 func TestRestrictedJoin_RedactedCopy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

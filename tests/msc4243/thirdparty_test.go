@@ -47,14 +47,16 @@ func (i identityServer) vouch(t testing.TB, mxid matrix.UserID) map[string]any {
 	return map[string]any{"display_name": "b...@example.com", "signed": json.RawMessage(signed)}
 }
 
-// invite is the draft of the invite of a user for whom the identity server has vouched under some user ID.
+// invite is the draft of the invite of a user for whom the identity server has vouched under some user
+// ID.
 func (i identityServer) invite(t testing.TB, user, mxid matrix.UserID) fakeserver.Draft {
 	t.Helper()
 	return fakeserver.Membership(user, "invite").With("third_party_invite", i.vouch(t, mxid))
 }
 
-// Server-server API, "Third-party invites": the invited user's server exchanges what the identity server has signed for an invite. That is
-// an account name user ID, since identity servers know no others, and no member of the room. Any clean failure is right.
+// Server-server API, "Third-party invites": the invited user's server exchanges what the identity server
+// has signed for an invite. That is an account name user ID, since identity servers know no others, and
+// no member of the room. Any clean failure is right.
 func TestThirdPartyInvite_ForAnAccountName(t *testing.T) {
 	t.Parallel()
 	for name, form := range map[string]func(r *blueprints.Room, user *fakeserver.User) (sender, target matrix.UserID){
@@ -95,7 +97,8 @@ func TestThirdPartyInvite_ForAnAccountName(t *testing.T) {
 	}
 }
 
-// tokenHeld is a room that fay made and alice joined, in which an identity server's token is to be redeemed. Everybody may invite.
+// tokenHeld is a room that fay made and alice joined, in which an identity server's token is to be
+// redeemed. Everybody may invite.
 func tokenHeld(t testing.TB) (r *blueprints.Room, identity identityServer, gil *fakeserver.User) {
 	t.Helper()
 	r, identity = visiting(t), newIdentityServer(t)
@@ -112,7 +115,8 @@ func redeem(t testing.TB, r *blueprints.Room, sender *fakeserver.User, invite fa
 	return r.Observe(t, forged)
 }
 
-// Room version 12, rule 5.4.1: signed.mxid is the state key of the invite. An account key user ID is what it can be.
+// Room version 12, rule 5.4.1: signed.mxid is the state key of the invite. An account key user ID is
+// what it can be.
 func TestThirdPartyInvite_ForAnAccountKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-3PID-02")
