@@ -85,7 +85,7 @@ func (d *Directory) enqueue(user matrix.UserID) chan struct{} {
 	if wait, ok := d.asking[user]; ok {
 		return wait
 	}
-	if a, ok := d.attempts[user]; ok && a.next.After(d.Clock()) {
+	if a, ok := d.attempts[user]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
 		return nil
 	}
 	domain := user.Domain()

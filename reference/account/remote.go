@@ -29,7 +29,9 @@ type serverRecord struct {
 // attempt is what came of asking for a key that is still unverified.
 type attempt struct {
 	failures int
-	next     time.Time
+	// asked is when it was asked for last, and next when it is asked for again without a reason. An
+	// event of the user's is a reason.
+	asked, next time.Time
 	// answered is set when the domain has answered at all; those that never have are retried first.
 	answered bool
 }

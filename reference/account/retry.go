@@ -35,7 +35,8 @@ func (d *Directory) noteAttempts(users []matrix.UserID, answered bool) {
 	for _, user := range left {
 		a := d.attempts[user]
 		a.answered = answered
-		a.next = d.Clock().Add(min(firstRetry<<min(a.failures, 20), lastRetry))
+		a.asked = d.Clock()
+		a.next = a.asked.Add(min(firstRetry<<min(a.failures, 20), lastRetry))
 		a.failures++
 		if len(d.attempts) >= maxAttempts {
 			clear(d.attempts) // they are asked for again with the next event by them
