@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	"countersign/report"
 	"countersign/requirements"
@@ -94,6 +95,10 @@ func TestLint(t *testing.T) {
 	c = newCheckout(t, map[string]string{"roomv12": `func TestA(t *testing.T) { conform.Covers(t, ` + strings.Join(ids, ", ") + `) }`})
 	r = c.run("lint")
 	assert.Equal(t, 0, r.code, r.out)
+	counts := gjson.Parse(c.run("lint", "--json").out)
+	assert.Equal(t, int64(329), counts.Get("proposals.MSC4243.catalogued").Int())
+	assert.Equal(t, counts.Get("proposals.MSC4243.testable").Int(), counts.Get("proposals.MSC4243.covered").Int())
+	assert.Equal(t, "[]", counts.Get("problems").Raw)
 
 	c.write("tests/roomv12/broken_test.go", "package")
 	r = c.run("lint")
