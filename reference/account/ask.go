@@ -86,6 +86,7 @@ func (d *Directory) enqueue(user matrix.UserID) chan struct{} {
 		return wait
 	}
 	if a, ok := d.attempts[user]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
+		d.hasten(user, a)
 		return nil
 	}
 	domain := user.Domain()
@@ -99,6 +100,15 @@ func (d *Directory) enqueue(user matrix.UserID) chan struct{} {
 	}
 	d.pending[domain] = append(d.pending[domain], user)
 	return wait
+}
+
+// hasten has a key asked for again as soon as may be, as there is a reason. d.mutex is held.
+func (d *Directory) hasten(user matrix.UserID, a attempt) {
+	if soon := a.asked.Add(firstRetry); soon.Before(a.next) {
+		a.next = soon
+		d.attempts[user] = a
+		d.nudge()
+	}
 }
 
 // startAskers starts as many workers as there are domains waiting, up to the limit. A worker that asks
