@@ -19,9 +19,10 @@ import (
 // The bounds are the suite's own (the proposal has none), and are stretched by the timeout scale.
 const (
 	// floodTries is how often a victim's domain may be tried during a flood of made-up members of it and
-	// the floodMessages messages that follow, besides once for each second that it lasts. A homeserver that tries with
-	// every event, or with every message that it sends, does so several hundred times; one that doubles
-	// its pauses from a tenth of a second on tries ten times, on each of a few connections.
+	// the floodMessages messages that follow, besides once for each second that it lasts. A homeserver
+	// that tries with every event, or with every message that it sends, does so several hundred times;
+	// one that doubles its pauses from a tenth of a second on tries ten times, on each of a few
+	// connections.
 	floodTries = 100
 	// floodMessages is how many messages follow a flood, each of which the homeserver has to send to
 	// every domain in the room.
