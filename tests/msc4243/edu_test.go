@@ -209,9 +209,11 @@ func TestEphemeral_AboutOthers(t *testing.T) {
 				r.Alice.MustSeeMember(conform.Setup(t), r.ID, r.ClientID(gil), "join")
 				return []matrix.UserID{gil.NameID(), gil.KeyID()}, r.ClientID(gil)
 			}},
-			{"a user who is not in the room", func(t *testing.T, r *blueprints.Room) ([]matrix.UserID, string) {
-				absent := r.Peer.Member(t, "absent")
-				return []matrix.UserID{absent.NameID(), absent.KeyID()}, r.ClientID(absent)
+			{"a user who has left the room", func(t *testing.T, r *blueprints.Room) ([]matrix.UserID, string) {
+				gil := r.Join(t, "gil")
+				blueprints.MustSend(conform.Setup(t), r.Room, gil, fakeserver.Membership(gil.KeyID(), "leave"))
+				r.Alice.MustSeeMember(conform.Setup(t), r.ID, r.ClientID(gil), "leave")
+				return []matrix.UserID{gil.NameID(), gil.KeyID()}, r.ClientID(gil)
 			}},
 			{"an unverified user", func(t *testing.T, r *blueprints.Room) ([]matrix.UserID, string) {
 				mallory := r.JoinUnverified(t, "mallory")
