@@ -116,13 +116,18 @@ func (d *Directory) retry() {
 	defer d.group.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	looks := time.Now() // when the timer fires
 	polled := d.Clock()
 	for {
 		select {
 		case <-d.closing.Done():
 			return
 		case <-d.wake:
-			timer.Reset(retryPause) // what fails together is looked at together
+			// What fails together is looked at together; what fails meanwhile does not put that off.
+			if soon := time.Now().Add(retryPause); soon.Before(looks) {
+				timer.Reset(retryPause)
+				looks = soon
+			}
 			continue
 		case <-timer.C:
 		}
@@ -137,7 +142,9 @@ func (d *Directory) retry() {
 			polled = now
 			d.poll()
 		}
-		timer.Reset(max(next, retryPause))
+		next = max(next, retryPause)
+		timer.Reset(next)
+		looks = time.Now().Add(next)
 	}
 }
 
