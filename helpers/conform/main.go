@@ -61,6 +61,7 @@ func Main(m *testing.M, options Options) {
 	if list := flag.Lookup("test.list"); list != nil && list.Value.String() != "" {
 		os.Exit(m.Run())
 	}
+	relaxCollector()
 	if err := raiseParallelism(); err != nil {
 		os.Exit(refuse(os.Stdout, os.Stderr, err))
 	}
