@@ -137,16 +137,17 @@ func (r *Room) Keep(t testing.TB, f fakeserver.Forged) {
 // Observe looks for what came of an event after a [Room.Fence].
 func (r *Room) Observe(t testing.TB, f fakeserver.Forged) Outcome {
 	t.Helper()
-	o, _ := r.observe(t, f)
+	o, _ := r.observe(t, f, r.shown)
 	return o
 }
 
-// observe is Observe with the state of the room as the homeserver tells it over federation.
-func (r *Room) observe(t testing.TB, f fakeserver.Forged) (o Outcome, state []string) {
+// observe is Observe with the state of the room as the homeserver tells it over federation. Shown looks
+// for the content of the event as clients are given it.
+func (r *Room) observe(t testing.TB, f fakeserver.Forged, shownIn func(testing.TB, fakeserver.Forged) gjson.Result) (o Outcome, state []string) {
 	t.Helper()
 	next := r.Next(t)
 	r.Alice.MustSee(conform.Setup(t), r.ID, next.ID())
-	shown := r.shown(t, f)
+	shown := shownIn(t, f)
 	state = r.StateBefore(t, next)
 	return Outcome{
 		InState:   slices.Contains(state, f.EventID),
@@ -175,6 +176,18 @@ func (r *Room) shown(t testing.TB, f fakeserver.Forged) gjson.Result {
 		if event.Get("event_id").Str == f.EventID {
 			return event.Get("content")
 		}
+	}
+	return gjson.Result{}
+}
+
+// shownAtOnce is shown without looking through the room: /sync, and then the event by its ID.
+func (r *Room) shownAtOnce(t testing.TB, f fakeserver.Forged) gjson.Result {
+	t.Helper()
+	if event := r.Alice.View().Room(r.ID).Event(f.EventID); event.Exists() {
+		return event.Get("content")
+	}
+	if answer := r.Alice.Event(conform.Setup(t), r.ID, f.EventID); answer.OK() {
+		return answer.Get("content")
 	}
 	return gjson.Result{}
 }

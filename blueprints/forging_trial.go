@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/must"
@@ -39,10 +41,10 @@ func (c trial) inRoom(t testing.TB) Outcome {
 	forged := r.Forge(t, author, d, c.row.Forgery)
 	delivered := r.deliver(t, c.path, forged)
 	r.Fence(t)
-	o, state := r.observe(t, forged)
+	o, state := r.observe(t, forged, r.shownAtOnce)
 	if !slices.Contains(state, honest.EventID) && !o.Effective() {
 		c.mustAccept(t, r, honest, control)
-		o, _ = r.observe(t, forged)
+		o, _ = r.observe(t, forged, r.shownAtOnce)
 	}
 	o.Refusal = refusal(delivered)
 	return o
@@ -97,7 +99,8 @@ func (c trial) inState(t testing.TB) Outcome {
 	}
 	r.Alice.MustSeeMember(conform.Setup(t), r.ID, r.Alice.UserID, "join")
 	r.Fence(t)
-	return r.Observe(t, forged)
+	o, _ := r.observe(t, forged, r.shownAtOnce)
+	return o
 }
 
 // inHistory makes the event part of the history of a room that the homeserver joins, in which a
@@ -116,19 +119,25 @@ func (c trial) inHistory(t testing.TB) Outcome {
 		r.Fence(t)
 		return r, event, after
 	}
-	r, honest, after := page(fakeserver.Forgery{})
 	setup := conform.Setup(t)
-	for _, id := range []string{honest.EventID, after.ID()} {
-		if !r.Alice.HistoryHas(setup, r.ID, id) {
-			conform.Inconclusive(t, "the control failed: alice is not shown the honest history of a room that she has joined")
+	history := func(r *Room) map[string]gjson.Result {
+		found := map[string]gjson.Result{}
+		for _, event := range r.Alice.MustHistory(setup, r.ID) {
+			found[event.Get("event_id").Str] = event
 		}
+		return found
+	}
+	r, honest, after := page(fakeserver.Forgery{})
+	seen := history(r)
+	if !seen[honest.EventID].Exists() || !seen[after.ID()].Exists() {
+		conform.Inconclusive(t, "the control failed: alice is not shown the honest history of a room that she has joined")
 	}
 
 	r, forged, after := page(c.row.Forgery)
-	if !r.Alice.HistoryHas(setup, r.ID, after.ID()) {
+	if seen = history(r); !seen[after.ID()].Exists() {
 		conform.Inconclusive(t, "the fence failed: alice is not shown the honest event after the forged one")
 	}
-	o := r.Observe(t, forged)
+	o, _ := r.observe(t, forged, func(testing.TB, fakeserver.Forged) gjson.Result { return seen[forged.EventID].Get("content") })
 	for _, pdu := range r.Peer.Backfill(setup, r.At, r.ID, 10, after.ID()).Events {
 		if hash, err := matrix.ReferenceHash(pdu); err == nil && "$"+matrix.EncodeURLBase64(hash[:]) == forged.EventID {
 			o.InHistory = true
