@@ -119,8 +119,8 @@ func TestServerACL_ByWayOfAnotherServer(t *testing.T) {
 	}[shown])
 }
 
-// Proposal: "Servers still determine which servers are in the room based on the domain of the user ID."
-// What is sent to a server comes in order, so that a message in another room is the fence.
+// Proposal: which servers are in a room follows from the domains of its members' user IDs. What is sent
+// to a server comes in order, so that a message in another room is the fence.
 func TestRouting(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

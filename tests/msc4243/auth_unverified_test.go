@@ -64,9 +64,9 @@ func strangerJoins(r ruled) (*fakeserver.User, fakeserver.Draft) {
 	return r.stranger, fakeserver.Membership(r.stranger.KeyID(), "join")
 }
 
-// Server behaviour: "servers will always see the same events, and be able to perform state resolution /
-// apply event auth rules consistently", whether users are verified or not. What an unverified user does
-// changes the room, and what others do afterwards is judged by it.
+// Server behaviour: the hiding is the clients' affair; between servers, events and rules are the same for
+// all users. What an unverified user does changes the room, and what others do afterwards is judged by
+// it.
 func TestUnverifiedUsers_Rule(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
