@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -148,11 +150,13 @@ func oneOf[S ~string](flag string, words []string, set []S) ([]S, error) {
 	return chosen, nil
 }
 
-// chooseShard leaves the tests of one shard. Test functions are dealt out by how many requirements
-// they cover, the largest first, each to the shard that has the least; functions of one name, in
-// several suites, stay together, because `go test` chooses by name. The same tests are always dealt
-// in the same way.
+// chooseShard leaves the tests of one shard. A function that deals its subtests out is in every
+// shard, and leaves out the subtests of the others by itself. The other functions are dealt out as a
+// whole, by how many requirements they cover, the largest first, each to the shard that has the
+// least; functions of one name, in several suites, stay together, because `go test` chooses by name.
+// The same tests are always dealt in the same way.
 func (p *plan) chooseShard(flags *runFlags) error {
+	p.set(conform.ShardVariable, "")
 	if flags.shard == "" {
 		return nil
 	}
@@ -164,35 +168,13 @@ func (p *plan) chooseShard(flags *runFlags) error {
 	if deeper && strings.ContainsAny(flags.run, "|[(") {
 		return exitf(report.ExitUsage, "--shard cannot be used with --run %q; choose subtests without |, [ or (", flags.run)
 	}
-	weights := map[string]int{}
-	for _, t := range p.tests {
-		weights[t.Name] += max(len(t.Covers), 1)
-	}
-	names := make([]string, 0, len(weights))
-	for name := range weights {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if weights[a] != weights[b] {
-			return weights[b] - weights[a]
-		}
-		return strings.Compare(a, b)
-	})
-	loads, of := make([]int, shard.Count), map[string]int{}
-	for _, name := range names {
-		lightest := 0
-		for i := range loads {
-			if loads[i] < loads[lightest] {
-				lightest = i
-			}
-		}
-		loads[lightest] += weights[name]
-		of[name] = lightest + 1
-	}
+	of := dealOut(p.tests, shard.Count)
 	p.shard = shard
-	p.tests = slices.DeleteFunc(p.tests, func(t coverage.Test) bool { return of[t.Name] != shard.Index })
+	p.set(conform.ShardVariable, fmt.Sprintf("%d/%d", shard.Index, shard.Count))
+	names := len(of)
+	p.tests = slices.DeleteFunc(p.tests, func(t coverage.Test) bool { return of[t.Name] != everyShard && of[t.Name] != shard.Index })
 	if len(p.tests) == 0 {
-		return exitf(report.ExitNothingRan, "shard %d of %d has no tests: there are only %d test functions", shard.Index, shard.Count, len(names))
+		return exitf(report.ExitNothingRan, "shard %d of %d has no tests: there are only %d test functions", shard.Index, shard.Count, names)
 	}
 	p.pattern = p.names()
 	if deeper {
@@ -201,13 +183,44 @@ func (p *plan) chooseShard(flags *runFlags) error {
 	return nil
 }
 
-// parseShard reads "2/3".
+// everyShard stands for all shards where the number of one is meant.
+const everyShard = 0
+
+// dealOut says for each name of a test function which shard, counted from 1, it belongs to.
+func dealOut(tests []coverage.Test, count int) map[string]int {
+	weights, of := map[string]int{}, map[string]int{}
+	for _, t := range tests {
+		weights[t.Name] += max(len(t.Covers), 1)
+		if t.Deals {
+			of[t.Name] = everyShard
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(weights), func(a, b string) int {
+		return cmp.Or(weights[b]-weights[a], strings.Compare(a, b))
+	})
+	loads := make([]int, count)
+	for _, name := range names {
+		if _, dealt := of[name]; dealt {
+			continue
+		}
+		lightest := slices.Index(loads, slices.Min(loads))
+		loads[lightest] += weights[name]
+		of[name] = lightest + 1
+	}
+	return of
+}
+
+// parseShard reads "2/3". For engines that count from zero, "1+1/3" is the same.
 func parseShard(text string) (*report.Shard, error) {
 	before, after, ok := strings.Cut(text, "/")
+	before, fromZero := strings.CutSuffix(before, "+1")
 	index, err := strconv.Atoi(before)
 	count, countErr := strconv.Atoi(after)
+	if fromZero {
+		index++
+	}
 	if !ok || err != nil || countErr != nil || index < 1 || index > count {
-		return nil, exitf(report.ExitUsage, "--shard %q is not of the form 2/3: the second of three", text)
+		return nil, exitf(report.ExitUsage, "--shard %q is not of the form 2/3: the second of three (or 1+1/3, counted from zero)", text)
 	}
 	return &report.Shard{Index: index, Count: count}, nil
 }

@@ -73,6 +73,45 @@ func TestC(t *testing.T) { conform.Covers(t, "RV12-CREATE-01", "RV12-CREATE-02")
 	assert.Equal(t, report.ExitUsage, r.code)
 }
 
+// A function that deals its subtests out is split: each shard runs its part of them, and together
+// they run all.
+func TestMerge_SubtestsThatAreDealtOut(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": `
+func TestForge(t *testing.T) {
+	for _, name := range []string{"0", "1", "2", "3", "4"} {
+		conform.Deal(t, name, func(t *testing.T) {
+			conform.Covers(t, "RV12-MSG-01")
+			if name == "4" { t.Error("it is accepted") }
+		})
+	}
+}
+
+func TestOther(t *testing.T) { conform.Covers(t, "RV12-MSG-02") }
+`})
+	for shard, want := range map[string]struct {
+		code  int
+		tests []string
+	}{
+		"1/2": {1, []string{"TestForge/0", "TestForge/2", "TestForge/4", "TestOther"}},
+		"2/2": {0, []string{"TestForge/1", "TestForge/3"}},
+	} {
+		r := c.run("run", "--shard", shard, "--report", "shard-"+shard[:1])
+		require.Equal(t, want.code, r.code, r.out+r.err)
+		part, err := report.Read(filepath.Join(c.root, "shard-"+shard[:1]))
+		require.NoError(t, err)
+		var names []string
+		for _, test := range part.Tests {
+			names = append(names, test.Name)
+		}
+		assert.Equal(t, want.tests, names)
+	}
+	r := c.run("report", "merge", "shard-1", "shard-2")
+	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
+	assert.Len(t, r.report.Tests, 6)
+	assert.Equal(t, 6, c.run("run").report.Summary.Tests.Total(), "a run that is not split runs them all")
+}
+
 func TestRun_Repeat(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t, map[string]string{"roomv12": `

@@ -75,7 +75,7 @@ The exit codes are explained by: countersign help exit-codes`,
 	f.StringVar(&flags.report, "report", defaultReport, "the folder for report.json, report.html, transcripts and logs")
 	f.Float64Var(&flags.timeoutScale, "timeout-scale", 0, "multiply every deadline, for slow machines (default 1)")
 	f.BoolVar(&flags.strict, "strict", false, "a departure from the recommended reading of an ambiguous text is a failure")
-	f.StringVar(&flags.shard, "shard", "", "one part of the tests: 2/3 is the second of three; countersign report merge joins them")
+	f.StringVar(&flags.shard, "shard", "", "one part of the tests: 2/3 is the second of three (or 1+1/3, counted from zero); countersign report merge joins them")
 	f.IntVar(&flags.repeat, "repeat", 1, "run every test so many times, to find the flaky ones")
 	f.BoolVar(&flags.failFast, "fail-fast", false, "begin no further test in a suite after its first failure")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "print what would run, and start nothing")

@@ -146,6 +146,8 @@ func TestRun_Chooses(t *testing.T) {
 		"--shard 1/3":                           "roomv12/TestCreate",
 		"--shard 2/3":                           "msc4243/TestKeys",
 		"--shard 3/3":                           "roomv12/TestMessage",
+		"--shard 0+1/3":                         "roomv12/TestCreate",
+		"--shard 2+1/3":                         "roomv12/TestMessage",
 		"--shard 1/1":                           "msc4243/TestKeys roomv12/TestCreate roomv12/TestMessage",
 		"--shard 1/2 --suite roomv12":           "roomv12/TestCreate",
 	} {
@@ -187,6 +189,7 @@ func TestRun_RefusesInOneLine(t *testing.T) {
 		"--area RV12-MSG --level MAY": {report.ExitNothingRan, "no requirement was chosen"},
 		"--shard 2":                   {report.ExitUsage, `--shard "2" is not of the form 2/3`},
 		"--shard 3/2":                 {report.ExitUsage, `--shard "3/2" is not of the form 2/3`},
+		"--shard 2+1/2":               {report.ExitUsage, `--shard "2+1/2" is not of the form 2/3`},
 		"--shard 0/2":                 {report.ExitUsage, `--shard "0/2" is not of the form 2/3`},
 		"--shard 3/3":                 {report.ExitNothingRan, "shard 3 of 3 has no tests: there are only 2 test functions"},
 		"--shard 1/2 --run (A|B)/x":   {report.ExitUsage, `--shard cannot be used with --run "(A|B)/x"`},

@@ -34,6 +34,9 @@ type Test struct {
 	// a test reaches a homeserver. One that does not can only check the tests themselves, such as
 	// that a table is complete.
 	Judges bool
+	// Deals says that the function, or what it refers to, deals its subtests out over the parts of a
+	// run with conform.Deal.
+	Deals bool
 	// Covers are the IDs that it covers, sorted.
 	Covers []string
 }
@@ -123,6 +126,7 @@ type declaration struct {
 	isTest      bool
 	callsCovers bool
 	judges      bool
+	deals       bool
 	ids         []string
 	refersTo    []string
 }
@@ -166,7 +170,8 @@ func (s *source) declare(name *ast.Ident, node ast.Node, conform string, tools [
 		case *ast.CallExpr:
 			word := wordOf(n.Fun, conform)
 			d.callsCovers = d.callsCovers || word == "Covers"
-			if word != "" && word != "Covers" {
+			d.deals = d.deals || word == "Deal"
+			if word != "" && word != "Covers" && word != "Deal" {
 				for _, argument := range n.Args {
 					mentionedOnly[argument] = true
 				}
@@ -214,6 +219,7 @@ func (s *source) tests(suite string) []Test {
 			for _, d := range s.declarations[name] {
 				test.CallsCovers = test.CallsCovers || d.callsCovers
 				test.Judges = test.Judges || d.judges
+				test.Deals = test.Deals || d.deals
 				test.Covers = append(test.Covers, d.ids...)
 				for _, other := range d.refersTo {
 					follow(other)

@@ -137,7 +137,7 @@ func TestForge(t *testing.T) {
 		if outcomeOf(row.Requirement) == unlisted {
 			continue // TestForge_Matrix sees to it that none is forgotten
 		}
-		t.Run(row.Name, func(t *testing.T) {
+		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement, "MSC4243-FORGE-51", "MSC4243-FORGE-52", "MSC4243-FORGE-53")
 			forging := blueprints.NewForging(t, v, row)
