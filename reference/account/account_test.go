@@ -43,12 +43,15 @@ type peers struct {
 	mutex  sync.Mutex
 	answer func(server matrix.ServerName, body []byte) ([]byte, error)
 	calls  []gjson.Result
+	// paths are the server and the path of each call.
+	paths []string
 }
 
 func (p *peers) Call(_ context.Context, server matrix.ServerName, call peer.Call) ([]byte, error) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	p.calls = append(p.calls, gjson.ParseBytes(call.Body))
+	p.paths = append(p.paths, string(server)+" "+call.Path)
 	return p.answer(server, call.Body)
 }
 
@@ -56,6 +59,12 @@ func (p *peers) count() int {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	return len(p.calls)
+}
+
+func (p *peers) asked() []string {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return append([]string(nil), p.paths...)
 }
 
 type fixture struct {

@@ -101,6 +101,11 @@ func parseErasure(raw json.RawMessage) (*erasureQuery, error) {
 // was erased; or an error. Names are not accepted in the place of keys, so that nobody can list the
 // accounts of this server. Errors are *peer.Error.
 func (d *Directory) Answer(body []byte) ([]byte, error) {
+	return d.answer(body, func(string, json.RawMessage) (bool, error) { return true, nil })
+}
+
+// answer is Answer about keys that the asking server may know of.
+func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawMessage) (bool, error)) ([]byte, error) {
 	q, err := parseQuery(body)
 	if err != nil {
 		return nil, err
@@ -120,8 +125,39 @@ func (d *Directory) Answer(body []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if err := withhold(q, entries, mayKnow); err != nil {
+		return nil, err
+	}
 	return marshal(answer), nil
 }
+
+// withhold takes out of an answer what the asking server may not know. Keys that were asked for then look
+// like those that do not exist.
+func withhold(q query, entries map[string]json.RawMessage, mayKnow func(key string, entry json.RawMessage) (bool, error)) error {
+	asked := map[string]bool{}
+	for _, key := range q.keys {
+		asked[key] = true
+	}
+	for key, entry := range entries {
+		if isUnknown(entry) {
+			continue
+		}
+		known, err := mayKnow(key, entry)
+		switch {
+		case err != nil:
+			return err
+		case known:
+		case asked[key]:
+			entries[key] = unknownKey(noAccount)
+		default:
+			delete(entries, key)
+		}
+	}
+	return nil
+}
+
+// noAccount is why a key is not known, whether it is not or may not be.
+const noAccount = "this server has no account with this key"
 
 // entry is the answer about one key.
 func (d *Directory) entry(key string) (json.RawMessage, error) {
@@ -144,20 +180,35 @@ func (d *Directory) entry(key string) (json.RawMessage, error) {
 	}
 	name, _, ok := d.localName(key)
 	if !ok {
-		return unknownKey("this server has no account with this key"), nil
+		return unknownKey(noAccount), nil
 	}
 	a, ok, err := d.existing(name)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return unknownKey("this server has no account with this key"), nil
+		return unknownKey(noAccount), nil
 	}
 	return matrix.SignJSON(marshal(map[string]any{"account_name": name, "domain": d.ServerName}), a.Signer())
 }
 
 func unknownKey(reason string) json.RawMessage {
 	return marshal(map[string]string{"errcode": "M_UNKNOWN", "error": reason})
+}
+
+func isUnknown(entry json.RawMessage) bool { return errcodeOf(entry) == "M_UNKNOWN" }
+
+func isErasure(entry json.RawMessage) bool { return errcodeOf(entry) == "M_ERASED" }
+
+// errcodeOf is the errcode in an entry of an answer, empty for keys that exist.
+func errcodeOf(entry json.RawMessage) string {
+	var said struct {
+		Code string `json:"errcode"`
+	}
+	if json.Unmarshal(entry, &said) != nil {
+		return ""
+	}
+	return said.Code
 }
 
 // erasures adds the keys that were erased after an ID to the entries, and returns the erasure part of

@@ -30,7 +30,18 @@ const accountsPath = "/_matrix/federation/unstable/org.matrix.msc4243/query/acco
 // are never asked for (QC-23), nor those that were asked for a short while ago. Everything that is
 // asked for at the same time goes into one request per domain (MSC4243, "Server behaviour").
 func (d *Directory) Verify(ctx context.Context, users ...matrix.UserID) {
-	for _, q := range d.begin(users) {
+	await(ctx, d.begin(source{}.subjects(users)))
+}
+
+// VerifyBriefly is Verify for users who have sent an event: it waits only as long as their domains can
+// be expected to answer, so that those that do not hold up nothing but the first such event.
+func (d *Directory) VerifyBriefly(ctx context.Context, users ...matrix.UserID) {
+	d.awaitBriefly(ctx, d.begin(source{}.subjects(users)))
+}
+
+// await returns when all has been asked, or ctx ends.
+func await(ctx context.Context, inquiries []inquiry) {
+	for _, q := range inquiries {
 		select {
 		case <-q.done:
 		case <-ctx.Done():
@@ -39,11 +50,10 @@ func (d *Directory) Verify(ctx context.Context, users ...matrix.UserID) {
 	}
 }
 
-// VerifyBriefly is Verify for users who have sent an event: it waits only as long as their domains can
-// be expected to answer, so that those that do not hold up nothing but the first such event.
-func (d *Directory) VerifyBriefly(ctx context.Context, users ...matrix.UserID) {
-	for _, q := range d.begin(users) {
-		timer := time.NewTimer(d.patience(q.domain))
+// awaitBriefly is await with the patience that whoever is asked deserves.
+func (d *Directory) awaitBriefly(ctx context.Context, inquiries []inquiry) {
+	for _, q := range inquiries {
+		timer := time.NewTimer(d.patience(q.source))
 		select {
 		case <-q.done:
 		case <-timer.C:
@@ -53,24 +63,64 @@ func (d *Directory) VerifyBriefly(ctx context.Context, users ...matrix.UserID) {
 	}
 }
 
+// subject is an account key user ID that is asked for, and by which endpoint.
+type subject struct {
+	user matrix.UserID
+	// portable is set for accounts of rooms of MSC4348; see portable.go.
+	portable bool
+}
+
+func (s subject) source() source { return source{s.user.Domain(), s.portable} }
+
+// source is whom to ask for keys, by which of the two endpoints.
+type source struct {
+	domain   matrix.ServerName
+	portable bool
+}
+
+// path is the endpoint.
+func (s source) path() string {
+	if s.portable {
+		return portableAccountsPath
+	}
+	return accountsPath
+}
+
+// cursors is the table of how far the lists of erased keys have been read.
+func (s source) cursors() string {
+	if s.portable {
+		return tablePortableServers
+	}
+	return tableServers
+}
+
+// subjects are users who are asked for by the same endpoint.
+func (s source) subjects(users []matrix.UserID) []subject {
+	subjects := make([]subject, len(users))
+	for i, user := range users {
+		subjects[i] = subject{user, s.portable}
+	}
+	return subjects
+}
+
 // inquiry is a question about a key that is waiting or under way; done is closed when its answer has been
 // dealt with.
 type inquiry struct {
-	domain matrix.ServerName
+	source source
 	done   chan struct{}
 }
 
 // begin has those keys asked for that are unverified.
-func (d *Directory) begin(users []matrix.UserID) (inquiries []inquiry) {
-	for _, user := range users {
-		if user.Domain() == d.ServerName || d.Lookup(user).State != Unverified {
+func (d *Directory) begin(subjects []subject) (inquiries []inquiry) {
+	for _, s := range subjects {
+		if s.user.Domain() == d.ServerName || d.Lookup(s.user).State != Unverified {
 			continue
 		}
-		if _, _, err := matrix.ParseAccountKeyUserID(string(user)); err != nil {
+		if _, _, err := matrix.ParseAccountKeyUserID(string(s.user)); err != nil {
 			continue
 		}
-		if done := d.enqueue(user); done != nil {
-			inquiries = append(inquiries, inquiry{user.Domain(), done})
+		if done := d.enqueue(s); done != nil {
+			inquiries = append(inquiries, inquiry{s.source(), done})
 		}
 	}
 	d.startAskers()
@@ -79,34 +129,34 @@ func (d *Directory) begin(users []matrix.UserID) (inquiries []inquiry) {
 
 // enqueue has a key asked for, unless it is too early to ask again, and returns what is closed when that
 // has been done.
-func (d *Directory) enqueue(user matrix.UserID) chan struct{} {
+func (d *Directory) enqueue(s subject) chan struct{} {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if wait, ok := d.asking[user]; ok {
+	if wait, ok := d.asking[s]; ok {
 		return wait
 	}
-	if a, ok := d.attempts[user]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
-		d.hasten(user, a)
+	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
+		d.hasten(s, a)
 		return nil
 	}
-	domain := user.Domain()
-	if d.postponed(domain, user) {
+	if d.postponed(s) {
 		return nil
 	}
 	wait := make(chan struct{})
-	d.asking[user] = wait
-	if _, waiting := d.pending[domain]; !waiting {
-		d.order = append(d.order, domain)
+	d.asking[s] = wait
+	from := s.source()
+	if _, waiting := d.pending[from]; !waiting {
+		d.order = append(d.order, from)
 	}
-	d.pending[domain] = append(d.pending[domain], user)
+	d.pending[from] = append(d.pending[from], s.user)
 	return wait
 }
 
 // hasten has a key asked for again as soon as may be, as there is a reason. d.mutex is held.
-func (d *Directory) hasten(user matrix.UserID, a attempt) {
+func (d *Directory) hasten(s subject, a attempt) {
 	if soon := a.asked.Add(firstRetry); soon.Before(a.next) {
 		a.next = soon
-		d.attempts[user] = a
+		d.attempts[s] = a
 		d.nudge()
 	}
 }
@@ -128,10 +178,10 @@ func (d *Directory) startAskers() {
 
 // abandon releases those who wait for questions that will not be asked. d.mutex is held.
 func (d *Directory) abandon() {
-	for _, users := range d.pending {
-		for _, user := range users {
-			close(d.asking[user])
-			delete(d.asking, user)
+	for from, users := range d.pending {
+		for _, s := range from.subjects(users) {
+			close(d.asking[s])
+			delete(d.asking, s)
 		}
 	}
 	clear(d.pending)
@@ -142,19 +192,19 @@ func (d *Directory) abandon() {
 func (d *Directory) askAll() {
 	defer d.group.Done()
 	for {
-		domain, users, ok := d.nextDomain()
+		from, users, ok := d.nextSource()
 		if !ok {
 			return
 		}
-		d.ask(domain, users)
+		d.ask(from, users)
 		d.mutex.Lock()
-		delete(d.busy, domain)
+		delete(d.busy, from)
 		d.mutex.Unlock()
 	}
 }
 
-// nextDomain takes a waiting domain and as many of its keys as fit into one request.
-func (d *Directory) nextDomain() (domain matrix.ServerName, users []matrix.UserID, ok bool) {
+// nextSource takes one of those who wait to be asked, and as many keys as fit into one request.
+func (d *Directory) nextSource() (from source, users []matrix.UserID, ok bool) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if d.closing.Err() != nil {
@@ -162,60 +212,62 @@ func (d *Directory) nextDomain() (domain matrix.ServerName, users []matrix.UserI
 	}
 	if len(d.order) == 0 {
 		d.workers--
-		return "", nil, false
+		return source{}, nil, false
 	}
-	i := slices.IndexFunc(d.order, func(s matrix.ServerName) bool { return d.busy[s].IsZero() })
+	i := slices.IndexFunc(d.order, func(s source) bool { return d.busy[s].IsZero() })
 	if i < 0 {
 		d.workers-- // whoever is asking those domains goes on with them
-		return "", nil, false
+		return source{}, nil, false
 	}
-	domain = d.order[i]
+	from = d.order[i]
 	d.order = slices.Delete(d.order, i, i+1)
-	d.busy[domain] = d.Clock()
-	users = d.pending[domain]
+	d.busy[from] = d.Clock()
+	users = d.pending[from]
 	if len(users) > MaxKeys {
-		d.pending[domain] = users[MaxKeys:]
-		d.order = append(d.order, domain)
+		d.pending[from] = users[MaxKeys:]
+		d.order = append(d.order, from)
 		users = users[:MaxKeys]
 	} else {
-		delete(d.pending, domain)
+		delete(d.pending, from)
 	}
-	return domain, users, true
+	return from, users, true
 }
 
 // ask asks a domain for some of its keys and deals with what it says.
-func (d *Directory) ask(domain matrix.ServerName, users []matrix.UserID) {
-	defer d.release(users)
-	said, answered, err := d.question(domain, users)
+func (d *Directory) ask(from source, users []matrix.UserID) {
+	subjects := from.subjects(users)
+	defer d.release(subjects)
+	said, answered, err := d.question(from, users)
 	if err != nil {
-		d.Logger.Info("account names cannot be found out", "domain", domain, "keys", len(users), "error", err)
+		d.Logger.Info("account names cannot be found out", "domain", from.domain, "keys", len(users), "error", err)
 	}
 	if err := d.learn(said); err != nil {
-		d.Logger.Error("storing what a domain says about its account keys", "domain", domain, "error", err)
+		d.Logger.Error("storing what a domain says about its account keys", "domain", from.domain, "error", err)
 	}
-	d.notePace(domain, users, said, answered)
-	d.noteAttempts(users, answered)
+	d.notePace(from, users, said, answered)
+	d.noteAttempts(subjects, answered)
 }
 
-func (d *Directory) release(users []matrix.UserID) {
+func (d *Directory) release(subjects []subject) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	for _, user := range users {
-		close(d.asking[user])
-		delete(d.asking, user)
+	for _, s := range subjects {
+		close(d.asking[s])
+		delete(d.asking, s)
 	}
 }
 
 // question sends the requests: one for the keys, and more when the domain has more erased keys to tell.
 // answered reports whether the domain has answered at all, be it by refusing.
-func (d *Directory) question(domain matrix.ServerName, users []matrix.UserID) (said map[matrix.UserID]Entry, answered bool, err error) {
+func (d *Directory) question(from source, users []matrix.UserID) (said map[matrix.UserID]Entry, answered bool, err error) {
+	domain := from.domain
 	said = map[matrix.UserID]Entry{}
 	for page := 0; page < maxErasurePage; page++ {
-		cursor, err := d.erasureCursor(domain)
+		cursor, err := d.erasureCursor(from)
 		if err != nil {
 			return said, answered, err
 		}
-		body, err := d.post(domain, users, cursor)
+		body, err := d.post(from, users, cursor)
 		if err != nil {
 			_, refused := errors.AsType[*peer.Error](err)
 			return said, answered || refused, err
@@ -233,7 +285,7 @@ func (d *Directory) question(domain matrix.ServerName, users []matrix.UserID) (s
 			if err := d.learn(said); err != nil {
 				return said, answered, err
 			}
-			if err := d.moveCursor(domain, r.cursor); err != nil {
+			if err := d.moveCursor(from, r.cursor); err != nil {
 				return said, answered, err
 			}
 		}
@@ -245,7 +297,7 @@ func (d *Directory) question(domain matrix.ServerName, users []matrix.UserID) (s
 	return said, answered, fmt.Errorf("%s has more erased keys than %d requests can tell", domain, maxErasurePage)
 }
 
-func (d *Directory) post(domain matrix.ServerName, users []matrix.UserID, cursor int64) ([]byte, error) {
+func (d *Directory) post(from source, users []matrix.UserID, cursor int64) ([]byte, error) {
 	keys := make([]string, len(users))
 	for i, user := range users {
 		keys[i] = user.Localpart()
@@ -256,15 +308,15 @@ func (d *Directory) post(domain matrix.ServerName, users []matrix.UserID, cursor
 	if err != nil {
 		return nil, err
 	}
-	return d.Peers.Call(d.closing, domain, peer.Call{
-		Method: http.MethodPost, Path: accountsPath, Body: body, Timeout: askTimeout, MaxAnswer: maxAnswer,
+	return d.Peers.Call(d.closing, from.domain, peer.Call{
+		Method: http.MethodPost, Path: from.path(), Body: body, Timeout: askTimeout, MaxAnswer: maxAnswer,
 	})
 }
 
 // erasureCursor is how far this server has read a domain's list of erased keys.
-func (d *Directory) erasureCursor(domain matrix.ServerName) (id int64, err error) {
+func (d *Directory) erasureCursor(from source) (id int64, err error) {
 	err = d.DB.View(func(tx *store.Tx) error {
-		b := tx.Table(tableServers).Get(store.Key(string(domain)))
+		b := tx.Table(from.cursors()).Get(store.Key(string(from.domain)))
 		if b == nil {
 			return nil
 		}
@@ -276,8 +328,8 @@ func (d *Directory) erasureCursor(domain matrix.ServerName) (id int64, err error
 	return id, err
 }
 
-func (d *Directory) moveCursor(domain matrix.ServerName, id int64) error {
+func (d *Directory) moveCursor(from source, id int64) error {
 	return d.DB.Update(func(tx *store.Tx) error {
-		return tx.Table(tableServers).Put(store.Key(string(domain)), marshal(serverRecord{ErasureID: id}))
+		return tx.Table(from.cursors()).Put(store.Key(string(from.domain)), marshal(serverRecord{ErasureID: id}))
 	})
 }

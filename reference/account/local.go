@@ -31,18 +31,18 @@ type Directory struct {
 	listeners []func(matrix.UserID, Entry)
 	// asking has a channel for every key that is being asked for; it is closed when the answer has
 	// been dealt with.
-	asking map[matrix.UserID]chan struct{}
-	// pending are the keys that are still to be asked for, by domain; order are the domains that
-	// wait for a worker.
-	pending map[matrix.ServerName][]matrix.UserID
-	order   []matrix.ServerName
-	// busy are the domains that are being asked, one request at a time, with the time of the request.
-	busy map[matrix.ServerName]time.Time
-	// paces are the domains that have not answered, or not confirmed anything, when asked last.
-	paces   map[matrix.ServerName]pace
+	asking map[subject]chan struct{}
+	// pending are the keys that are still to be asked for, by whom to ask; order are those who wait for
+	// a worker.
+	pending map[source][]matrix.UserID
+	order   []source
+	// busy are those who are being asked, one request at a time, with the time of the request.
+	busy map[source]time.Time
+	// paces are those who have not answered, or not confirmed anything, when asked last.
+	paces   map[source]pace
 	workers int
 	// attempts are the keys that were asked for and are still unverified.
-	attempts map[matrix.UserID]attempt
+	attempts map[subject]attempt
 	// wake tells the retrying that there is something to retry.
 	wake chan struct{}
 	// closing ends requests; group waits for the goroutines.
@@ -67,8 +67,8 @@ const cached = 32_768
 func New(options Options) *Directory {
 	closing, cancel := context.WithCancel(context.Background())
 	return &Directory{
-		Options: options, asking: map[matrix.UserID]chan struct{}{}, pending: map[matrix.ServerName][]matrix.UserID{},
-		attempts: map[matrix.UserID]attempt{}, wake: make(chan struct{}, 1), busy: map[matrix.ServerName]time.Time{}, paces: map[matrix.ServerName]pace{}, closing: closing, close: cancel,
+		Options: options, asking: map[subject]chan struct{}{}, pending: map[source][]matrix.UserID{},
+		attempts: map[subject]attempt{}, wake: make(chan struct{}, 1), busy: map[source]time.Time{}, paces: map[source]pace{}, closing: closing, close: cancel,
 		accounts: lru.New[string, matrix.Account](cached), names: lru.New[string, string](cached),
 		entries: lru.New[matrix.UserID, Entry](cached),
 	}
@@ -151,9 +151,10 @@ func accountFromSeed(name string, seed []byte) (matrix.Account, error) {
 }
 
 // LocalAccount is the account behind an account key user ID of this server. ok is false when the key
-// is not this server's, or its owner has been erased.
+// is not this server's, or its owner has been erased. The user ID may also be a portable one, without
+// a domain: an account of this server has one key for rooms of all versions.
 func (d *Directory) LocalAccount(user matrix.UserID) (a matrix.Account, name string, ok bool) {
-	if user.Domain() != d.ServerName {
+	if domain := user.Domain(); domain != d.ServerName && domain != "" {
 		return matrix.Account{}, "", false
 	}
 	name, _, ok = d.localName(user.Localpart())
@@ -247,10 +248,15 @@ func (d *Directory) Lookup(user matrix.UserID) Entry {
 
 // RoomUser is the user ID by which rooms of a version know an account name user ID. A local user's
 // key is minted when it has none. The error is ErrUnknownAccount when a remote user's key is not
-// known; a name with several keys (D-19) stands for the one that was verified first.
+// known; a name with several keys (D-19) stands for the one that was verified first. In rooms of
+// MSC4345 users are called by server keys, of which this knows nothing: the user is as given.
 func (d *Directory) RoomUser(v matrix.RoomVersion, user matrix.UserID) (matrix.UserID, error) {
-	if !v.HasAccountKeys() {
+	switch {
+	case !v.HasAccountKeys():
 		return user, nil
+	case v.HasPortableAccounts():
+		u, err := d.RoomUser(matrix.RoomVersionMSC4243(), user)
+		return Portable(u), err
 	}
 	if user.Domain() == d.ServerName {
 		a, err := d.Account(user.Localpart())
@@ -280,8 +286,10 @@ func (d *Directory) KeyUserIDs(user matrix.UserID) []matrix.UserID {
 
 // ClientUser is the user ID by which clients know a user of a room. ok is false when clients must not
 // be told about the user: the key is unverified or erased, or it is not an account key at all.
+//
+// In rooms with participation clients know users as the room does, and nobody is hidden (D-45).
 func (d *Directory) ClientUser(v matrix.RoomVersion, user matrix.UserID) (name matrix.UserID, ok bool) {
-	if !v.HasAccountKeys() {
+	if !v.HasAccountKeys() || v.HasParticipation() {
 		return user, true
 	}
 	e := d.Lookup(user)

@@ -29,14 +29,14 @@ type pace struct {
 }
 
 // patience is for how long an event may wait for a domain from now on.
-func (d *Directory) patience(domain matrix.ServerName) time.Duration {
+func (d *Directory) patience(from source) time.Duration {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	left := patience
-	if d.paces[domain].failing {
+	if d.paces[from].failing {
 		left = shortPatience
 	}
-	if since := d.busy[domain]; !since.IsZero() {
+	if since := d.busy[from]; !since.IsZero() {
 		left -= d.Clock().Sub(since)
 	}
 	return max(left, 0)
@@ -44,27 +44,27 @@ func (d *Directory) patience(domain matrix.ServerName) time.Duration {
 
 // postponed reports whether a domain is not to be asked now, in which case the key is asked for later,
 // together with all others of the domain. d.mutex is held.
-func (d *Directory) postponed(domain matrix.ServerName, user matrix.UserID) bool {
-	next := d.paces[domain].next
+func (d *Directory) postponed(s subject) bool {
+	next := d.paces[s.source()].next
 	if !next.After(d.Clock()) {
 		return false
 	}
-	if a := d.attempts[user]; a.next.Before(next) && len(d.attempts) < maxAttempts {
+	if a := d.attempts[s]; a.next.Before(next) && len(d.attempts) < maxAttempts {
 		a.next = next
-		d.attempts[user] = a
+		d.attempts[s] = a
 		d.nudge()
 	}
 	return true
 }
 
 // notePace notes what came of asking a domain for some of its keys.
-func (d *Directory) notePace(domain matrix.ServerName, asked []matrix.UserID, said map[matrix.UserID]Entry, answered bool) {
+func (d *Directory) notePace(from source, asked []matrix.UserID, said map[matrix.UserID]Entry, answered bool) {
 	if len(asked) == 0 {
 		return
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	p := d.paces[domain]
+	p := d.paces[from]
 	p.failing = !answered
 	if answered {
 		p.fruitless++
@@ -79,11 +79,11 @@ func (d *Directory) notePace(domain matrix.ServerName, asked []matrix.UserID, sa
 		p.next = d.Clock().Add(pause)
 	}
 	if p == (pace{}) {
-		delete(d.paces, domain)
+		delete(d.paces, from)
 		return
 	}
 	if len(d.paces) >= maxPaces {
 		clear(d.paces)
 	}
-	d.paces[domain] = p
+	d.paces[from] = p
 }

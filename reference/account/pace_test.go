@@ -43,10 +43,10 @@ func TestFruitlessQuestionsAreGathered(t *testing.T) {
 
 func TestEventsWaitBrieflyForADomainThatFailed(t *testing.T) {
 	f := newFixture(t)
-	require.Equal(t, patience, f.patience("there"))
+	require.Equal(t, patience, f.patience(source{domain: "there"}))
 	f.peers.answer = func(matrix.ServerName, []byte) ([]byte, error) { return nil, errors.New("connection refused") }
 	f.Verify(context.Background(), newAccount(t).Key().UserID("there"))
-	require.Equal(t, shortPatience, f.patience("there"))
+	require.Equal(t, shortPatience, f.patience(source{domain: "there"}))
 
 	silent := make(chan struct{})
 	f.peers.answer = func(matrix.ServerName, []byte) ([]byte, error) { <-silent; return []byte(`{}`), nil }
@@ -54,6 +54,6 @@ func TestEventsWaitBrieflyForADomainThatFailed(t *testing.T) {
 	f.VerifyBriefly(context.Background(), newAccount(t).Key().UserID("there"))
 	require.Less(t, time.Since(started), patience)
 	f.clock.advance(time.Second)
-	require.Zero(t, f.patience("there"), "the question has been under way for longer")
+	require.Zero(t, f.patience(source{domain: "there"}), "the question has been under way for longer")
 	close(silent)
 }

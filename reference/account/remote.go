@@ -13,13 +13,19 @@ const (
 	tableRemote  = "account_remote"  // account key user ID -> remoteRecord
 	tableNames   = "account_names"   // account name user ID, sequence number -> account key user ID
 	tableServers = "account_servers" // server name -> serverRecord
+	// tablePortableServers is tableServers for the endpoint of MSC4348, which tells less.
+	tablePortableServers = "account_portable_servers"
 )
 
 // remoteRecord is what is kept about a key of another server.
 type remoteRecord struct {
 	State State         `json:"state"`
 	Name  matrix.UserID `json:"name,omitempty"`
+	// Portable is set while the key is unverified when it is asked for as rooms of MSC4348 know it.
+	Portable bool `json:"portable,omitempty"`
 }
+
+func (r remoteRecord) entry() Entry { return Entry{r.State, r.Name} }
 
 // serverRecord is how far this server has read another server's list of erased keys.
 type serverRecord struct {
@@ -43,7 +49,7 @@ func (d *Directory) remoteEntry(user matrix.UserID) (e Entry) {
 	changes := d.changes.Load()
 	err := d.DB.View(func(tx *store.Tx) error {
 		r, err := getRemote(tx, user)
-		e = Entry(r)
+		e = r.entry()
 		return err
 	})
 	if err != nil {
@@ -103,11 +109,11 @@ func (d *Directory) learn(said map[matrix.UserID]Entry) error {
 			if err != nil {
 				return err
 			}
-			e, changed := transition(Entry(old), s)
+			e, changed := transition(old.entry(), s)
 			if !changed {
 				continue
 			}
-			if err := putRemote(tx, user, Entry(old), e); err != nil {
+			if err := putRemote(tx, user, old.entry(), e); err != nil {
 				return err
 			}
 			changes[user] = e
@@ -124,7 +130,8 @@ func (d *Directory) learn(said map[matrix.UserID]Entry) error {
 	})
 	d.mutex.Lock()
 	for user := range changes {
-		delete(d.attempts, user)
+		delete(d.attempts, subject{user: user})
+		delete(d.attempts, subject{user: user, portable: true})
 	}
 	d.mutex.Unlock()
 	for user, e := range changes {
@@ -158,7 +165,7 @@ func putRemote(tx *store.Tx, user matrix.UserID, old, e Entry) error {
 			return err
 		}
 	}
-	return tx.Table(tableRemote).Put(store.Key(string(user)), marshal(remoteRecord(e)))
+	return tx.Table(tableRemote).Put(store.Key(string(user)), marshal(remoteRecord{State: e.State, Name: e.Name}))
 }
 
 // marshal is json.Marshal for values that always have a JSON form.

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"time"
@@ -20,11 +19,11 @@ const (
 )
 
 // noteAttempts remembers that keys were asked for, if they are still unverified.
-func (d *Directory) noteAttempts(users []matrix.UserID, answered bool) {
-	var left []matrix.UserID
-	for _, user := range users {
-		if d.Lookup(user).State == Unverified {
-			left = append(left, user)
+func (d *Directory) noteAttempts(subjects []subject, answered bool) {
+	var left []subject
+	for _, s := range subjects {
+		if d.Lookup(s.user).State == Unverified {
+			left = append(left, s)
 		}
 	}
 	if err := d.rememberUnverified(left); err != nil {
@@ -32,8 +31,8 @@ func (d *Directory) noteAttempts(users []matrix.UserID, answered bool) {
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	for _, user := range left {
-		a := d.attempts[user]
+	for _, s := range left {
+		a := d.attempts[s]
 		a.answered = answered
 		a.asked = d.Clock()
 		a.next = a.asked.Add(min(firstRetry<<min(a.failures, 20), lastRetry))
@@ -41,18 +40,18 @@ func (d *Directory) noteAttempts(users []matrix.UserID, answered bool) {
 		if len(d.attempts) >= maxAttempts {
 			clear(d.attempts) // they are asked for again with the next event by them
 		}
-		d.attempts[user] = a
+		d.attempts[s] = a
 	}
 	d.nudge()
 }
 
 // rememberUnverified keeps keys in the store, so that they are retried after a restart.
-func (d *Directory) rememberUnverified(users []matrix.UserID) error {
-	var unknown []matrix.UserID
+func (d *Directory) rememberUnverified(subjects []subject) error {
+	var unknown []subject
 	err := d.DB.View(func(tx *store.Tx) error {
-		for _, user := range users {
-			if tx.Table(tableRemote).Get(store.Key(string(user))) == nil {
-				unknown = append(unknown, user)
+		for _, s := range subjects {
+			if tx.Table(tableRemote).Get(store.Key(string(s.user))) == nil {
+				unknown = append(unknown, s)
 			}
 		}
 		return nil
@@ -61,12 +60,12 @@ func (d *Directory) rememberUnverified(users []matrix.UserID) error {
 		return err
 	}
 	return d.DB.Update(func(tx *store.Tx) error {
-		for _, user := range unknown {
-			key := store.Key(string(user))
+		for _, s := range unknown {
+			key := store.Key(string(s.user))
 			if tx.Table(tableRemote).Get(key) != nil {
 				continue
 			}
-			if err := tx.Table(tableRemote).Put(key, marshal(remoteRecord{})); err != nil {
+			if err := tx.Table(tableRemote).Put(key, marshal(remoteRecord{Portable: s.portable})); err != nil {
 				return err
 			}
 		}
@@ -86,7 +85,7 @@ func (d *Directory) recall() error {
 				return false
 			}
 			if parts, _ := store.SplitKey(key, 1); r.State == Unverified && len(parts) == 1 {
-				d.attempts[matrix.UserID(parts[0])] = attempt{next: d.Clock()}
+				d.attempts[subject{matrix.UserID(parts[0]), r.Portable}] = attempt{next: d.Clock()}
 			}
 			return true
 		})
@@ -133,10 +132,7 @@ func (d *Directory) retry() {
 		}
 		due, next := d.due()
 		if len(due) > 0 {
-			// Without waiting: the answers are dealt with as they come.
-			done, cancel := context.WithCancel(d.closing)
-			cancel()
-			d.Verify(done, due...)
+			d.begin(due) // the answers are dealt with as they come
 		}
 		if now := d.Clock(); now.Sub(polled) > pollInterval {
 			polled = now
@@ -150,19 +146,19 @@ func (d *Directory) retry() {
 
 // due are the keys to ask for now, those whose domain has never answered first (MSC4243, "Server
 // behaviour"), and how long it is until the next one is due.
-func (d *Directory) due() (users []matrix.UserID, next time.Duration) {
+func (d *Directory) due() (subjects []subject, next time.Duration) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	now := d.Clock()
 	next = pollInterval
-	for user, a := range d.attempts {
+	for s, a := range d.attempts {
 		if wait := a.next.Sub(now); wait > 0 {
 			next = min(next, wait)
-		} else if _, asking := d.asking[user]; !asking {
-			users = append(users, user)
+		} else if _, asking := d.asking[s]; !asking {
+			subjects = append(subjects, s)
 		}
 	}
-	slices.SortFunc(users, func(a, b matrix.UserID) int {
+	slices.SortFunc(subjects, func(a, b subject) int {
 		x, y := d.attempts[a].answered, d.attempts[b].answered
 		switch {
 		case x == y:
@@ -172,28 +168,30 @@ func (d *Directory) due() (users []matrix.UserID, next time.Duration) {
 		}
 		return 1
 	})
-	return users, next
+	return subjects, next
 }
 
 // poll asks every server whose erasures have been read before for new ones.
 func (d *Directory) poll() {
-	var domains []matrix.ServerName
+	var sources []source
 	err := d.DB.View(func(tx *store.Tx) error {
-		tx.Table(tableServers).Scan(nil, nil, func(key, _ []byte) bool {
-			parts, _ := store.SplitKey(key, 1)
-			domains = append(domains, matrix.ServerName(parts[0]))
-			return true
-		})
+		for _, portable := range [...]bool{false, true} {
+			tx.Table(source{portable: portable}.cursors()).Scan(nil, nil, func(key, _ []byte) bool {
+				parts, _ := store.SplitKey(key, 1)
+				sources = append(sources, source{matrix.ServerName(parts[0]), portable})
+				return true
+			})
+		}
 		return nil
 	})
 	if err != nil {
 		d.Logger.Error("reading which servers to poll for erased keys", "error", err)
 	}
 	d.mutex.Lock()
-	for _, domain := range domains {
-		if _, waiting := d.pending[domain]; !waiting {
-			d.pending[domain] = nil
-			d.order = append(d.order, domain)
+	for _, from := range sources {
+		if _, waiting := d.pending[from]; !waiting {
+			d.pending[from] = nil
+			d.order = append(d.order, from)
 		}
 	}
 	d.mutex.Unlock()

@@ -45,6 +45,8 @@ func (s *Server) routes() {
 
 	s.handle(v1+"/query/accounts", methods{http.MethodPost: s.queryAccounts})
 	s.handle(unstable+"/query/accounts", methods{http.MethodPost: s.queryAccounts})
+	// D-51: the path of MSC4348 is unstable in its last part.
+	s.handle(v1+"/query/org.matrix.4348.accounts", methods{http.MethodPost: s.queryPortableAccounts})
 	s.localRoutes()
 }
 
@@ -249,5 +251,14 @@ func (s *Server) ban(r *request) (any, error) {
 
 func (s *Server) queryAccounts(r *request) (any, error) {
 	answer, err := s.Directory.Answer(r.body)
+	return json.RawMessage(answer), err
+}
+
+// queryPortableAccounts is queryAccounts for accounts of rooms of MSC4348, about which only those are
+// told who are in a room with them.
+func (s *Server) queryPortableAccounts(r *request) (any, error) {
+	answer, err := s.Directory.AnswerPortable(r.body, func(user matrix.UserID, erased bool) (bool, error) {
+		return s.Engine.MayKnowAccount(user, erased, r.origin)
+	})
 	return json.RawMessage(answer), err
 }

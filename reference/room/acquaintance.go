@@ -1,0 +1,51 @@
+package room
+
+import "countersign/matrix"
+
+// MayKnowAccount reports whether a server may be told who is behind the portable user ID of a room of
+// MSC4348: the user is joined to a room in which a server of that domain participates (MSC4348,
+// "Obtaining account and profile information as a server"; D-51). An erased user has left all rooms, and
+// a membership of any kind is enough to learn of that.
+func (g *Engine) MayKnowAccount(user matrix.UserID, erased bool, server matrix.ServerName) (bool, error) {
+	memberships, err := g.Memberships(user)
+	if err != nil {
+		return false, err
+	}
+	for _, m := range memberships {
+		if !m.Version.HasPortableAccounts() || m.Membership != "join" && !erased {
+			continue
+		}
+		participates, err := g.participatesAs(m.RoomID, server)
+		if participates || err != nil {
+			return participates, err
+		}
+	}
+	return false, nil
+}
+
+// participatesAs reports whether a server that says that it is of a domain is accepted in a room. Whether
+// the domain is that server's need not be known: who asks has proved to be of the domain.
+func (g *Engine) participatesAs(roomID string, domain matrix.ServerName) (accepted bool, err error) {
+	r, err := g.live(roomID)
+	if err != nil || r == nil {
+		return false, err
+	}
+	current, err := g.CurrentState(roomID)
+	if err != nil {
+		return false, err
+	}
+	err = g.view(func(events source) error {
+		for _, id := range current.OfType(matrix.ParticipationType) {
+			e := events.Event(id)
+			if e == nil || e.Participation() != matrix.Accepted {
+				continue
+			}
+			if claimed, ok := e.UnverifiedDomain(); ok && claimed == domain {
+				accepted = true
+				return nil
+			}
+		}
+		return nil
+	})
+	return accepted, err
+}
