@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"countersign/matrix"
+	"countersign/matrix/edge"
 )
 
 // Proto is an event that is about to be built.
@@ -76,7 +77,7 @@ func Forge(p Proto, f Forgery) (Forged, error) {
 		p.OriginServerTS = start + i
 		b := builder{Proto: p, Forgery: f}
 		forged, err := b.build()
-		if errors.Is(err, errUnfit) {
+		if errors.Is(err, edge.ErrUnfit) {
 			continue
 		}
 		if err == nil {
@@ -84,7 +85,7 @@ func Forge(p Proto, f Forgery) (Forged, error) {
 		}
 		return forged, err
 	}
-	return Forged{}, fmt.Errorf("forging %s: in %d attempts: %w", p.Type, maxRetries, errUnfit)
+	return Forged{}, fmt.Errorf("forging %s: in %d attempts: %w", p.Type, maxRetries, edge.ErrUnfit)
 }
 
 // mustDiffer refuses a forged event that is the honest one after all, such as one in which a property
@@ -163,7 +164,7 @@ func (b *builder) sensible() error {
 		return errors.New("in rooms without account keys the server's key is the honest one")
 	case keys && (b.SignWith == AccountKey || b.CoSignWith == AccountKey):
 		return errors.New("in rooms with account keys the account key is the honest one")
-	case !keys && b.Edge.changesKey():
+	case !keys && b.Edge.ChangesKey():
 		return errors.New("in rooms without account keys no user has a key of their own")
 	case b.Edge != Edge{} && b.SignWith != HonestKey:
 		return errors.New("Edge and SignWith both choose the key")
@@ -173,12 +174,12 @@ func (b *builder) sensible() error {
 
 // author writes the event as its author would, before it is hashed.
 func (b *builder) author() (err error) {
-	if b.Edge.changesKey() {
-		key, err := b.Edge.account(b.Author.account.Signer().Key)
+	if b.Edge.ChangesKey() {
+		key, err := b.Edge.Key(b.Author.account.Signer().Key)
 		if err != nil {
 			return err
 		}
-		b.become(key.UserID(b.Author.server.name))
+		b.become(matrix.AccountKey(key).UserID(b.Author.server.name))
 	}
 	if b.Forgery.Sender != "" {
 		id, err := b.names.expand(b.Forgery.Sender)

@@ -82,7 +82,7 @@ func (b *builder) sign(redacted []byte, eventID string) ([]filed, error) {
 	}
 	signature := ed25519.Sign(key, message)
 	if b.Edge != (Edge{}) {
-		if signature, err = b.Edge.sign(key, message); err != nil {
+		if signature, err = b.Edge.Sign(key, message); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"countersign/matrix"
+	"countersign/matrix/edge"
 )
 
 // templateNames are what the templates of a forgery stand for.
@@ -18,7 +19,7 @@ func (p Proto) templateNames() names {
 		"key": text, "name": u.name, "domain": string(u.server.name), "sender": string(u.ID(p.Version)),
 		"std-key": standardAlphabet(text), "mixed-key": mixedAlphabet(text),
 		"lower-key": strings.ToLower(text), "hex-key": hex.EncodeToString(key[:]), "base58-key": base58(key[:]),
-		"off-curve": matrix.EncodeURLBase64(offCurve[:]), "name-43": lowerCaseNoPoint,
+		"off-curve": matrix.EncodeURLBase64(edge.OffCurve()), "name-43": lowerCaseNoPoint,
 		"server-key-id": string(u.server.signer.KeyID), "room": p.RoomID,
 	}
 	for i, alias := range aliases(text) {

@@ -75,7 +75,7 @@ func aboutContentOf(membership string) func(NamedForgery) bool {
 // newIdentity reports whether a forgery makes up a sender.
 func newIdentity(row NamedForgery) bool {
 	f := row.Forgery
-	return f.Edge.changesKey() || f.Sender != "" && f.Sender != "{victim}"
+	return f.Edge.ChangesKey() || f.Sender != "" && f.Sender != "{victim}"
 }
 
 // aboutSignatures reports whether a forgery deviates in nothing but signatures, or in what only a

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"countersign/matrix"
+	"countersign/matrix/edge"
 )
 
 // filed is a signature as it is filed: the values under one entity and key ID, as JSON text. There is
@@ -73,14 +74,14 @@ func (s spelling) file(n names, entity string, keyID matrix.KeyID, signature []b
 	return f, nil
 }
 
-// encode spells bytes; the error is errUnfit when they look alike in this encoding and the standard.
+// encode spells bytes; the error is edge.ErrUnfit when they look alike in this encoding and the standard.
 func (e Encoding) encode(value []byte) (string, error) {
 	text := matrix.EncodeBase64(value)
 	middle := len(text) / 2
 	switch e {
 	case URLSafeBase64:
 		if !strings.ContainsAny(text, "+/") {
-			return "", errUnfit
+			return "", edge.ErrUnfit
 		}
 		return matrix.EncodeURLBase64(value), nil
 	case PaddedBase64:

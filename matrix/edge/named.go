@@ -1,13 +1,13 @@
-package fakeserver
+package edge
 
 import "strconv"
 
-// NamedEdge is an edge case of Ed25519 with a name.
-type NamedEdge struct {
+// Named is an edge case of Ed25519 with a name.
+type Named struct {
 	// Name is unique and fit for a test name.
 	Name string
 	// Edge is the case.
-	Edge Edge
+	Edge Case
 }
 
 // Encodings of points of small order, canonical and not, in hexadecimal. The first byte is the lowest,
@@ -31,7 +31,7 @@ const (
 // SmallOrderKeys are the account keys of small order: the eight points, and the six encodings of them
 // that are not canonical, each with a signature that verifiers accept which do not look at the order
 // of the key.
-func SmallOrderKeys() []NamedEdge {
+func SmallOrderKeys() []Named {
 	points := []struct{ name, bytes string }{
 		{"identity", identityPoint}, {"order-2", orderTwo}, {"order-4", orderFour}, {"order-4-negative", orderFourNegative},
 		{"order-8", orderEight}, {"order-8-negative", orderEightNegative}, {"order-8-other", orderEightOther},
@@ -40,9 +40,9 @@ func SmallOrderKeys() []NamedEdge {
 		{"identity-non-canonical-negative-zero", identityNonCanonicalN}, {"order-2-negative-zero", orderTwoNegativeZero},
 		{"order-4-non-canonical", orderFourNonCanonical}, {"order-4-non-canonical-negative", orderFourNonCanonNeg},
 	}
-	edges := make([]NamedEdge, len(points))
+	edges := make([]Named, len(points))
 	for i, p := range points {
-		edges[i] = NamedEdge{"key-" + p.name, Edge{KeyBytes: p.bytes}}
+		edges[i] = Named{"key-" + p.name, Case{KeyBytes: p.bytes}}
 	}
 	return edges
 }
@@ -50,39 +50,44 @@ func SmallOrderKeys() []NamedEdge {
 // NonCanonicalKeys are the account keys p+3, p+4, ... that are points of large order in an encoding
 // that is not canonical. Nobody has their private keys, so their signatures are arbitrary: they show
 // how a server reads keys, not how it verifies.
-func NonCanonicalKeys() []NamedEdge {
-	var edges []NamedEdge
+func NonCanonicalKeys() []Named {
+	var edges []Named
 	for _, above := range []int{3, 4, 5, 6, 9, 10, 14, 15, 16, 18} {
 		low := strconv.FormatInt(int64(0xed+above), 16)
-		edges = append(edges, NamedEdge{
+		edges = append(edges, Named{
 			"key-p-plus-" + strconv.Itoa(above),
-			Edge{KeyBytes: low + "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"},
+			Case{KeyBytes: low + "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"},
 		})
 	}
 	return edges
 }
 
-// Edges are the edge cases by which implementations of Ed25519 differ.
-func Edges() []NamedEdge {
-	return []NamedEdge{
-		{"key-identity-s-zero", Edge{KeyBytes: identityPoint, RZero: true}},
-		{"key-order-8-s-zero", Edge{KeyBytes: orderEight, RZero: true}},
-		{"key-order-8-misfit", Edge{KeyBytes: orderEight, Misfit: true}},
-		{"r-identity", Edge{RZero: true}},
-		{"r-identity-non-canonical", Edge{RZero: true, RBytes: identityNonCanonical}},
-		{"r-identity-negative-zero", Edge{RZero: true, RBytes: identityNegativeZero}},
-		{"r-order-8", Edge{RZero: true, RTorsion: 1, Misfit: true}},
-		{"r-mixed", Edge{RTorsion: 1, Misfit: true}},
-		{"key-mixed-fit", Edge{KeyTorsion: 1}},
-		{"key-mixed-misfit", Edge{KeyTorsion: 1, Misfit: true}},
-		{"key-and-r-mixed-cancelling", Edge{KeyTorsion: 1, RTorsion: 1}},
-		{"key-mixed-only-reduced-hash-fits", Edge{KeyTorsion: 1, Hash: OnlyReducedFits}},
-		{"key-mixed-only-unreduced-hash-fits", Edge{KeyTorsion: 1, Hash: OnlyUnreducedFits}},
-		{"s-plus-l", Edge{AddL: 1}},
-		{"s-plus-7l", Edge{AddL: 7}},
-		{"s-plus-8l", Edge{AddL: 8}},
-		{"s-is-l", Edge{KeyBytes: identityPoint, RZero: true, AddL: 1}},
-		{"key-off-curve", Edge{KeyBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
-		{"r-off-curve", Edge{RBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
+// Cases are the edge cases by which implementations of Ed25519 differ.
+func Cases() []Named {
+	return []Named{
+		{"key-identity-s-zero", Case{KeyBytes: identityPoint, RZero: true}},
+		{"key-order-8-s-zero", Case{KeyBytes: orderEight, RZero: true}},
+		{"key-order-8-misfit", Case{KeyBytes: orderEight, Misfit: true}},
+		{"r-identity", Case{RZero: true}},
+		{"r-identity-non-canonical", Case{RZero: true, RBytes: identityNonCanonical}},
+		{"r-identity-negative-zero", Case{RZero: true, RBytes: identityNegativeZero}},
+		{"r-order-8", Case{RZero: true, RTorsion: 1, Misfit: true}},
+		{"r-mixed", Case{RTorsion: 1, Misfit: true}},
+		{"r-mixed-order-4", Case{RTorsion: 2, Misfit: true}},
+		{"r-mixed-order-2", Case{RTorsion: 4, Misfit: true}},
+		{"key-mixed-fit", Case{KeyTorsion: 1}},
+		{"key-mixed-misfit", Case{KeyTorsion: 1, Misfit: true, MisfitBy: 1}},
+		{"key-and-r-mixed-cancelling", Case{KeyTorsion: 1, RTorsion: 1}},
+		{"key-mixed-only-reduced-hash-fits", Case{KeyTorsion: 1, Hash: OnlyReducedFits}},
+		{"key-mixed-only-unreduced-hash-fits", Case{KeyTorsion: 1, Hash: OnlyUnreducedFits, MisfitBy: 1}},
+		{"s-plus-l", Case{AddL: 1}},
+		{"s-plus-7l", Case{AddL: 7}},
+		{"s-plus-8l", Case{AddL: 8}},
+		{"s-is-l", Case{KeyBytes: identityPoint, RZero: true, AddL: 1}},
+		{"key-off-curve", Case{KeyBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
+		{"r-off-curve", Case{RBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
 	}
 }
+
+// OffCurve is the encoding of the y coordinate 2, which no point of the curve has.
+func OffCurve() []byte { return append([]byte{2}, make([]byte, 31)...) }
