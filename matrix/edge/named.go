@@ -25,6 +25,7 @@ const (
 	orderFourNonCanonNeg  = "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 	orderEightNegative    = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85"
 	orderEightOther       = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
+	offCurve              = "0200000000000000000000000000000000000000000000000000000000000000"
 	orderEightOtherNeg    = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"
 )
 
@@ -84,8 +85,8 @@ func Cases() []Named {
 		{"s-plus-7l", Case{AddL: 7}},
 		{"s-plus-8l", Case{AddL: 8}},
 		{"s-is-l", Case{KeyBytes: identityPoint, RZero: true, AddL: 1}},
-		{"key-off-curve", Case{KeyBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
-		{"r-off-curve", Case{RBytes: "0200000000000000000000000000000000000000000000000000000000000000"}},
+		{"key-off-curve", Case{KeyBytes: offCurve}},
+		{"r-off-curve", Case{RBytes: offCurve}},
 	}
 }
 
