@@ -45,30 +45,41 @@ func (s *Scene) record(t testing.TB, since time.Time) {
 	t.Logf("what was on the wire:\n%s", text)
 }
 
-// transcript is everything that was on the wire since a time, in the order in which it began: the
-// clients' exchanges and those of the fake servers, each under the name of who tells it.
+// transcript is everything that was on the wire since a time, in the order in which it began: first
+// one line each, as an overview, and then the clients' exchanges and those of the fake servers as they
+// were, each under the name of who tells it.
 func (s *Scene) transcript(since time.Time) string {
 	type entry struct {
-		at   time.Time
-		text string
+		at      time.Time
+		summary string
+		text    string
 	}
 	var entries []entry
+	names := s.names()
 	for _, response := range s.clients.Exchanges() {
-		entries = append(entries, entry{response.Started, "client " + response.String() + "\n"})
+		entries = append(entries, entry{response.Started, names.ofClient(response), "client " + response.String() + "\n"})
 	}
 	for _, peer := range s.peers {
 		record := peer.Transcript()
 		exchanges, paragraphs := record.Exchanges(nil), strings.Split(record.String(), "\n\n#")[1:]
 		// A fake server that is still open may add to its record meanwhile.
 		for i := range min(len(exchanges), len(paragraphs)) {
-			entries = append(entries, entry{exchanges[i].Started, fmt.Sprintf("fake server %s #%s\n", peer.Name(), strings.TrimSpace(paragraphs[i]))})
+			entries = append(entries, entry{exchanges[i].Started, names.ofPeer(string(peer.Name()), exchanges[i]),
+				fmt.Sprintf("fake server %s #%s\n", peer.Name(), strings.TrimSpace(paragraphs[i]))})
 		}
 	}
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.at.Before(since) })
-	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
-	var text strings.Builder
-	for _, e := range entries {
-		fmt.Fprintf(&text, "+%.3fs %s\n", e.at.Sub(entries[0].at).Seconds(), e.text)
+	if len(entries) == 0 {
+		return ""
 	}
-	return text.String()
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	var overview, text strings.Builder
+	for _, e := range entries {
+		at := e.at.Sub(entries[0].at).Seconds()
+		if e.summary != "" {
+			fmt.Fprintf(&overview, "+%.3fs  %s\n", at, e.summary)
+		}
+		fmt.Fprintf(&text, "+%.3fs %s\n", at, e.text)
+	}
+	return names.String() + overview.String() + "\n" + text.String()
 }

@@ -72,6 +72,7 @@ type node struct {
 	expected   string
 	observed   string
 	transcript string
+	scenario   string
 	output     tail
 	// unselected says that the run did not ask for the test.
 	unselected bool
@@ -222,6 +223,8 @@ func (c *Collector) attribute(n *node, key, value string) {
 		n.observed = value
 	case verdict.AttrTranscript:
 		n.transcript = value
+	case verdict.AttrScenario:
+		n.scenario = value
 	case verdict.AttrUnselected:
 		n.unselected = true
 	case verdict.AttrFinding:

@@ -101,6 +101,7 @@ func newTest(suite string, n *node) Test {
 		Requirements:    []RequirementVerdict{},
 		DurationSeconds: n.elapsed,
 		Transcript:      n.transcript,
+		Scenario:        n.scenario,
 		Output:          tidy(n.output.String()),
 	}
 }

@@ -178,6 +178,9 @@ type Test struct {
 	Repeats *Counts `json:"repeats,omitempty"`
 	// Transcript is the path of a file with what was on the wire, or empty.
 	Transcript string `json:"transcript,omitempty"`
+	// Scenario is what the test's transcript shows, of a test that is worth looking at even if nothing
+	// went wrong; or empty.
+	Scenario string `json:"scenario,omitempty"`
 	// Output is the end of what the test printed; empty for a PASS.
 	Output string `json:"output,omitempty"`
 }

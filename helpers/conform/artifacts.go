@@ -61,3 +61,11 @@ func fileName(test string) string {
 	sum := sha256.Sum256([]byte(test))
 	return name[:min(len(name), limit)] + "-" + hex.EncodeToString(sum[:4])
 }
+
+// Scenario says that what is on the wire during the test is worth looking at even if nothing goes
+// wrong, and what it shows: "A user moves from one server to another". The report draws it as a
+// sequence diagram.
+func Scenario(t testing.TB, title string) {
+	t.Helper()
+	t.Attr(verdict.AttrScenario, oneLine(title, sentenceLimit))
+}

@@ -180,7 +180,7 @@ func (c *Client) Do(ctx context.Context, method, path string, params ...Param) (
 	for _, param := range params {
 		param(&q)
 	}
-	r := &Response{User: c.UserID, Method: method, Target: path, RequestBody: q.body, Started: time.Now()}
+	r := &Response{Server: c.server.Name(), User: c.UserID, Method: method, Target: path, RequestBody: q.body, Started: time.Now()}
 	if len(q.query) > 0 {
 		r.Target += "?" + q.query.Encode()
 	}

@@ -13,6 +13,8 @@ import (
 // Response is one exchange with a homeserver: what was asked and what came back. Assertions read
 // the body as JSON on the wire and never as the structures of an implementation.
 type Response struct {
+	// Server is the name of the homeserver that was asked.
+	Server string
 	// User is the user ID that asked; empty before registration.
 	User string
 	// Method and Target are the request line: Target is the escaped path with its query.

@@ -24,6 +24,10 @@ const (
 
 	// AttrTranscript carries the path of a file with what was on the wire during the test.
 	AttrTranscript = "countersign.transcript"
+
+	// AttrScenario carries a title: what was on the wire during the test is worth looking at even if
+	// nothing went wrong.
+	AttrScenario = "countersign.scenario"
 )
 
 // Finding is the JSON value of AttrFinding: one thing that a test found out.

@@ -61,6 +61,7 @@ func joinOf(t testing.TB, r *blueprints.Room) *matrix.Event {
 func TestJoin_IsByTheAccountKey(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-JOIN-02")
+	conform.Scenario(t, "A user joins a room of another server, and is an account key there")
 	r := visiting(t)
 	join := joinOf(t, r)
 	sender, _, err := matrix.ParseAccountKeyUserID(string(join.Sender()))

@@ -56,6 +56,7 @@ func newLatecomer(t *testing.T, steps ...func(place)) latecomer {
 func TestLateVerification_BringsStateToClientsWithStateAfter(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4243-VIS-06")
+	conform.Scenario(t, "A user is hidden until their server says who they are")
 	l := newLatecomer(t)
 	var after gjson.Result
 	err := wait.Until(t.Context(), wait.Limit(), "the state of a user who has become verified", func(context.Context) (bool, error) {
