@@ -30,6 +30,11 @@ type Config struct {
 	// AppServiceDir is a folder with registrations of application services, in files whose names end in
 	// .yaml. It need not exist.
 	AppServiceDir string
+	// RoomVersions are the room versions that the server offers, that of new rooms first; nil means all
+	// that it knows: version 12, MSC4243's, and those of MSC4345 and MSC4348 under the identifiers that
+	// package matrix has for them. D-30: these two have none of their own, so that another server may know
+	// them by others.
+	RoomVersions []matrix.RoomVersion
 	// Logger receives what the server has to say; nil discards it.
 	Logger *slog.Logger
 }
@@ -48,4 +53,12 @@ func (c Config) check() error {
 		return errors.New("no TLS certificate is configured")
 	}
 	return nil
+}
+
+// roomVersions are the room versions that the server offers.
+func (c Config) roomVersions() []matrix.RoomVersion {
+	if c.RoomVersions != nil {
+		return c.RoomVersions
+	}
+	return append(matrix.RoomVersions(), matrix.ParticipationRoomVersions()...)
 }

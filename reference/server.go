@@ -18,6 +18,7 @@ import (
 	"countersign/reference/clientapi"
 	"countersign/reference/clientapi/userdb"
 	"countersign/reference/fed"
+	"countersign/reference/participant"
 	"countersign/reference/room"
 	"countersign/reference/store"
 )
@@ -38,6 +39,7 @@ type Server struct {
 	client             *fed.Client
 	queue              *fed.Queue
 	keys               *fed.KeyRing
+	domains            *participant.Domains
 	directory          *account.Directory
 	engine             *room.Engine
 	clients, federated *http.Server
@@ -87,11 +89,18 @@ func (s *Server) assemble() error {
 	})
 	s.queue = fed.NewQueue(s.db, s.client, logger)
 	s.keys = fed.NewKeyRing(s.db, s.client, time.Now)
+	serverKeys, err := participant.NewKeys(s.db)
+	if err != nil {
+		return err
+	}
+	s.domains = participant.NewDomains(participant.DomainsOptions{
+		ServerName: name, Keys: serverKeys, Peers: s.client, Logger: logger, Clock: time.Now,
+	})
 	users := userdb.New(s.db, name)
 	s.directory = account.New(account.Options{DB: s.db, ServerName: name, Peers: s.client, Logger: logger, Clock: time.Now})
 	s.engine, err = room.New(room.Options{
 		DB: s.db, ServerName: name, ServerKey: key, Directory: s.directory, Peers: s.client, Keys: s.keys,
-		Outbox: s.queue, Users: users, Logger: logger, Clock: time.Now,
+		ServerKeys: serverKeys, Domains: s.domains, RoomVersions: s.config.roomVersions(), Outbox: s.queue, Users: users, Logger: logger, Clock: time.Now,
 	})
 	if err != nil {
 		return err
@@ -195,6 +204,7 @@ func (s *Server) shutDown() error {
 	s.outside.CloseIdleConnections()
 	s.queue.Close()
 	s.keys.Close()
+	s.domains.Close()
 	s.directory.Close()
 	s.client.Close()
 	if err := s.db.Close(); err != nil {

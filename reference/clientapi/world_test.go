@@ -22,6 +22,7 @@ import (
 	"countersign/reference/account"
 	"countersign/reference/clientapi/userdb"
 	"countersign/reference/fed"
+	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/room"
 	"countersign/reference/store"
@@ -122,8 +123,14 @@ func openWorld(t testing.TB, dir string) (w *world, stop func()) {
 	require.NoError(t, err)
 	signer := key.Signer()
 	signer.Entity, signer.KeyID = string(testServer), "ed25519:a"
+	serverKeys, err := participant.NewKeys(db)
+	require.NoError(t, err)
+	domains := participant.NewDomains(participant.DomainsOptions{
+		ServerName: testServer, Keys: serverKeys, Peers: n, Logger: logger, Clock: time.Now,
+	})
 	engine, err := room.New(room.Options{
 		DB: db, ServerName: testServer, ServerKey: signer, Directory: directory, Peers: n, Keys: n, Outbox: n,
+		ServerKeys: serverKeys, Domains: domains, RoomVersions: append(matrix.RoomVersions(), matrix.ParticipationRoomVersions()...),
 		Users: users, Logger: logger, Clock: time.Now,
 	})
 	require.NoError(t, err)
@@ -132,6 +139,7 @@ func openWorld(t testing.TB, dir string) (w *world, stop func()) {
 		RegistrationSharedSecret: testSecret, Logger: logger, Clock: time.Now,
 	})
 	return &world{t: t, api: api, engine: engine, directory: directory, handler: api.Handler(), net: n}, func() {
+		domains.Close()
 		directory.Close()
 		require.NoError(t, db.Close())
 	}

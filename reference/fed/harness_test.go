@@ -29,6 +29,7 @@ import (
 	"countersign/matrix"
 	"countersign/reference/account"
 	"countersign/reference/fed"
+	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/room"
 	"countersign/reference/store"
@@ -73,9 +74,12 @@ type homeserver struct {
 	queue     *fed.Queue
 	keys      *fed.KeyRing
 	directory *account.Directory
-	engine    *room.Engine
-	http      *http.Server
-	served    chan struct{}
+	// serverKeys and domains are for rooms with participation.
+	serverKeys *participant.Keys
+	domains    *participant.Domains
+	engine     *room.Engine
+	http       *http.Server
+	served     chan struct{}
 	// intercept answers requests in the place of the server when it returns true.
 	intercept atomic.Pointer[interceptor]
 	requests  requestLog
@@ -137,8 +141,14 @@ func (h *homeserver) serve(listener net.Listener) {
 	h.queue = fed.NewQueue(h.db, h.client, logger)
 	h.keys = fed.NewKeyRing(h.db, h.client, time.Now)
 	h.directory = account.New(account.Options{DB: h.db, ServerName: h.name, Peers: h.client, Logger: logger, Clock: time.Now})
+	h.serverKeys, err = participant.NewKeys(h.db)
+	require.NoError(t, err)
+	h.domains = participant.NewDomains(participant.DomainsOptions{
+		ServerName: h.name, Keys: h.serverKeys, Peers: h.client, Logger: logger, Clock: time.Now,
+	})
 	h.engine, err = room.New(room.Options{
 		DB: h.db, ServerName: h.name, ServerKey: h.key, Directory: h.directory, Peers: h.client, Keys: h.keys,
+		ServerKeys: h.serverKeys, Domains: h.domains, RoomVersions: append(matrix.RoomVersions(), matrix.ParticipationRoomVersions()...),
 		Outbox: h.queue, Users: everybody{}, Logger: logger, Clock: time.Now,
 	})
 	require.NoError(t, err)
@@ -168,6 +178,7 @@ func (h *homeserver) stop() {
 	<-h.served
 	h.queue.Close()
 	h.keys.Close()
+	h.domains.Close()
 	h.directory.Close()
 	h.client.Close()
 	require.NoError(h.t, h.db.Close())

@@ -14,6 +14,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/store"
 )
@@ -28,6 +29,11 @@ type Options struct {
 	Peers     peer.Caller
 	// Keys finds the signing keys of other servers.
 	Keys KeyRing
+	// ServerKeys are this server's keys in rooms with participation, and Domains verifies those of others.
+	ServerKeys *participant.Keys
+	Domains    *participant.Domains
+	// RoomVersions are the room versions that this server offers, that of new rooms first.
+	RoomVersions []matrix.RoomVersion
 	// Outbox delivers events and EDUs to other servers.
 	Outbox Outbox
 	// Users answers for the accounts of this server.
@@ -145,6 +151,9 @@ type Creation struct {
 	Content []byte
 	// Member is the content of the creator's join without membership (displayname, avatar_url), or nil.
 	Member []byte
+	// Server is this server's key in the new room, for room versions with participation; nil has one
+	// minted. Whoever needs user IDs of the room before it exists, such as additional creators, mints it.
+	Server *matrix.ServerKeyPair
 	// Initial are the events that the creator sends next, in order.
 	Initial []Draft
 }

@@ -1,0 +1,169 @@
+package participant
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"countersign/matrix"
+	"countersign/reference/internal/lru"
+	"countersign/reference/peer"
+)
+
+// Claim is what a participation event says and nobody has proved: that a server key is the key of the
+// server of a domain (MSC4345, "The unverified_domain property").
+type Claim struct {
+	Key    matrix.ServerName
+	Domain matrix.ServerName
+}
+
+// Bounds of asking whether claims are true.
+const (
+	// lifetime is how long a confirmed claim counts: "may not wish to do so permanently" (MSC4345,
+	// "Introducing /_matrix/key/v3/query").
+	lifetime     = time.Hour
+	askTimeout   = 8 * time.Second
+	patience     = 3 * time.Second        // that an event waits for a domain
+	lessPatience = 250 * time.Millisecond // the same, when the domain has not confirmed its last claim
+	firstRetry   = time.Second
+	lastRetry    = 5 * time.Minute
+	maxClaims    = 32_768
+)
+
+// DomainsOptions are what Domains need.
+type DomainsOptions struct {
+	ServerName matrix.ServerName
+	Keys       *Keys
+	// Peers reaches other servers, with the backoff that all kinds of requests share.
+	Peers  peer.Caller
+	Logger *slog.Logger
+	Clock  func() time.Time
+}
+
+// Domains finds out which domains server keys belong to, by asking the domains (MSC4345, "Introducing
+// /_matrix/key/v3/query"). It is safe for concurrent use.
+type Domains struct {
+	DomainsOptions
+	// confirmed are the claims that were confirmed, and until when that counts.
+	confirmed *lru.Cache[Claim, time.Time]
+
+	// mutex guards what follows.
+	mutex     sync.Mutex
+	listeners []func(Claim)
+	// questions are the claims that are being asked about, or whose domain has not confirmed them.
+	questions map[Claim]*question
+	// busy are the domains that are being asked; each is asked one thing at a time.
+	busy map[matrix.ServerName]bool
+
+	closing context.Context
+	close   context.CancelFunc
+	group   sync.WaitGroup
+}
+
+// question is a claim that is not confirmed.
+type question struct {
+	// done is closed when the answer that is waited for has been dealt with; nil when none is.
+	done     chan struct{}
+	failures int
+	// timer asks again.
+	timer *time.Timer
+}
+
+// NewDomains makes Domains that know nothing yet. Close ends its questions.
+func NewDomains(options DomainsOptions) *Domains {
+	closing, cancel := context.WithCancel(context.Background())
+	return &Domains{
+		DomainsOptions: options, confirmed: lru.New[Claim, time.Time](maxClaims), questions: map[Claim]*question{},
+		busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
+	}
+}
+
+// Close ends the questions that are under way and waits for that.
+func (d *Domains) Close() {
+	d.mutex.Lock()
+	d.close()
+	for _, q := range d.questions {
+		if q.timer != nil {
+			q.timer.Stop()
+		}
+	}
+	d.mutex.Unlock()
+	d.group.Wait()
+}
+
+// OnVerified has f called whenever a claim is confirmed that was not. f must not block.
+func (d *Domains) OnVerified(f func(Claim)) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.listeners = append(d.listeners, f)
+}
+
+// Verified reports whether a claim is known to be true, without asking anybody. This server knows its own
+// keys; of others it believes what their domains have said a while ago at most.
+func (d *Domains) Verified(c Claim) bool {
+	if c.Domain == d.ServerName {
+		_, ok := d.Keys.Find(c.Key)
+		return ok
+	}
+	until, ok := d.confirmed.Get(c)
+	return ok && d.Clock().Before(until)
+}
+
+// Verify asks the domains of claims that are not known to be true. It waits for the answers as long as a
+// domain can be expected to answer, or until ctx ends; questions go on after that, and those that were
+// not confirmed are repeated with growing pauses.
+func (d *Domains) Verify(ctx context.Context, claims ...Claim) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for _, c := range claims {
+		done, failing := d.ask(c)
+		if done == nil {
+			continue
+		}
+		limit := timer.C
+		if failing {
+			short := time.NewTimer(lessPatience)
+			defer short.Stop()
+			limit = short.C
+		}
+		select {
+		case <-done:
+		case <-limit:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask has a claim asked about, unless it is known to be true or was asked about a short while ago, and
+// returns what is closed when that has been done.
+func (d *Domains) ask(c Claim) (done <-chan struct{}, failing bool) {
+	if c.Domain == "" || c.Domain == d.ServerName || d.Verified(c) {
+		return nil, false
+	}
+	if _, err := matrix.ParseServerKey(string(c.Key)); err != nil {
+		return nil, false
+	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.closing.Err() != nil {
+		return nil, false
+	}
+	q, ok := d.questions[c]
+	if !ok {
+		if len(d.questions) >= maxClaims {
+			return nil, false // they are asked about with a later event
+		}
+		q = &question{}
+		d.questions[c] = q
+	}
+	if q.done == nil && q.timer == nil {
+		q.done = make(chan struct{})
+		d.start(c.Domain)
+	}
+	if q.done == nil {
+		return nil, true
+	}
+	return q.done, q.failures > 0
+}
