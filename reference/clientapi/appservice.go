@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"countersign/matrix"
 	"countersign/reference/room"
 )
 
@@ -126,7 +127,7 @@ func (a *API) interested(s AppService, r *reader, e room.Stored) (bool, error) {
 		return false, err
 	}
 	for user := range r.joinedUsers(state) {
-		if matchesAny(s.Users, string(user)) {
+		if s.owns(r, user) {
 			return true, nil
 		}
 	}
@@ -135,8 +136,15 @@ func (a *API) interested(s AppService, r *reader, e room.Stored) (bool, error) {
 
 // concerns reports whether an event itself concerns the application service: by its sender, or by whose
 // membership it is.
-func (s AppService) concerns(e *clientEvent) bool {
-	return matchesAny(s.Users, string(e.Sender)) || e.Type == "m.room.member" && e.StateKey != nil && matchesAny(s.Users, *e.StateKey)
+func (s AppService) concerns(r *reader, e *clientEvent) bool {
+	return s.owns(r, e.Sender) || e.Type == "m.room.member" && e.StateKey != nil && s.owns(r, matrix.UserID(*e.StateKey))
+}
+
+// owns reports whether a user, as clients see the user in a room, is among the application service's, by
+// that ID or by account name.
+func (s AppService) owns(r *reader, user matrix.UserID) bool {
+	name, _ := r.knownAs(user)
+	return matchesAny(s.Users, string(user)) || name != user && matchesAny(s.Users, string(name))
 }
 
 // serveAppService tells an application service of new events until ctx ends. After a restart it goes on
@@ -207,7 +215,7 @@ func (a *API) shownTo(s AppService, events []room.Stored) (shown []*clientEvent,
 		if c == nil {
 			continue
 		}
-		concerned := s.concerns(c)
+		concerned := s.concerns(r, c)
 		if !concerned {
 			if concerned, err = a.interested(s, r, e); err != nil {
 				return nil, err

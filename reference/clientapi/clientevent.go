@@ -19,12 +19,21 @@ type clientEvent struct {
 	StateKey *string       `json:"state_key,omitempty"`
 	Type     string        `json:"type"`
 	Unsigned *unsigned     `json:"unsigned,omitempty"`
+	// name is the sender's account name user ID, empty when it is not verified. It is Sender but in rooms
+	// with participation.
+	name matrix.UserID
+}
+
+// isBy reports whether a client that names a user means the sender.
+func (e *clientEvent) isBy(user matrix.UserID) bool {
+	return user != "" && (e.Sender == user || e.name == user)
 }
 
 // unsigned is what this server adds to an event. Nothing of it comes from other servers: they could
 // write anything there (MSC4243, "Gradual compatibility", leaves sender_account to this server).
 type unsigned struct {
-	Age int64 `json:"age"`
+	provenance
+	Age *int64 `json:"age,omitempty"`
 	// Membership is the reader's membership at the event.
 	Membership string `json:"membership,omitempty"`
 	// PrevContent, PrevSender and ReplacesState describe the state event that this one replaced.

@@ -236,7 +236,9 @@ func (r *reader) companyChanged(since, until room.Position, changed, gone map[ma
 			users, into = r.joinedUsers(old), gone
 		}
 		for user := range users {
-			into[user] = true
+			if name, ok := r.knownAs(user); ok {
+				into[name] = true
+			}
 		}
 		return nil
 	}
@@ -244,7 +246,7 @@ func (r *reader) companyChanged(since, until room.Position, changed, gone map[ma
 		if !isMember(place) {
 			continue
 		}
-		user, ok := r.user(matrix.UserID(place.StateKey))
+		user, ok := r.nameOf(matrix.UserID(place.StateKey))
 		if !ok {
 			continue
 		}
@@ -261,7 +263,7 @@ func (r *reader) companyChanged(since, until room.Position, changed, gone map[ma
 		return err
 	}
 	for _, user := range revealed {
-		if name, ok := r.user(user); ok && r.joinIn(now, memberPlace(user)) {
+		if name, ok := r.nameOf(user); ok && r.joinIn(now, memberPlace(user)) {
 			changed[name] = true
 		}
 	}

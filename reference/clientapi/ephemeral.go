@@ -45,10 +45,6 @@ func (a *API) others(roomID string) []matrix.ServerName {
 
 // putTyping answers PUT /rooms/{roomId}/typing/{userId}.
 func (a *API) putTyping(c *call) (any, error) {
-	user, err := c.pathUser()
-	if err != nil {
-		return nil, err
-	}
 	var body struct {
 		Typing  bool  `json:"typing"`
 		Timeout int64 `json:"timeout"`
@@ -60,6 +56,9 @@ func (a *API) putTyping(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !r.isReader(matrix.UserID(c.PathValue("userID"))) {
+		return nil, peer.Forbidden("%s is not you", c.PathValue("userID"))
+	}
 	if !r.joined() {
 		return nil, notInRoom(r.roomID)
 	}
@@ -70,12 +69,13 @@ func (a *API) putTyping(c *call) (any, error) {
 			lasts = time.Duration(min(body.Timeout, maxTyping.Milliseconds())) * time.Millisecond
 		}
 	}
-	if a.typing.set(r.roomID, user, lasts) {
+	if a.typing.set(r.roomID, r.shownAs, lasts) {
 		a.hub.wake(r.roomID)
 		// D-20a: EDUs are between users and servers, like end-to-end encryption, and name users by
-		// account name in every room version.
+		// account name, but in rooms with participation, which know their users by no other ID than the
+		// room's (D-45).
 		a.outbox.SendEDU(a.others(r.roomID), "m.typing", mustJSON(map[string]any{
-			"room_id": r.roomID, "user_id": user, "typing": body.Typing,
+			"room_id": r.roomID, "user_id": r.shownAs, "typing": body.Typing,
 		}))
 	}
 	return empty()
@@ -145,7 +145,7 @@ func (a *API) read(r *reader, receiptType, eventID, thread string) error {
 	if _, err := r.findEvent(eventID); err != nil {
 		return err
 	}
-	receipt := userdb.Receipt{RoomID: r.roomID, User: user, Type: receiptType, EventID: eventID, TS: a.nowMillis(), Thread: thread}
+	receipt := userdb.Receipt{RoomID: r.roomID, User: r.shownAs, Type: receiptType, EventID: eventID, TS: a.nowMillis(), Thread: thread}
 	if err := a.users.SetReceipt(receipt); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (a *API) read(r *reader, receiptType, eventID, thread string) error {
 	// D-20a, as for typing.
 	a.outbox.SendEDU(a.others(r.roomID), "m.receipt", mustJSON(map[string]any{
 		r.roomID: map[string]any{receiptRead: map[matrix.UserID]any{
-			user: map[string]any{"event_ids": []string{eventID}, "data": data},
+			r.shownAs: map[string]any{"event_ids": []string{eventID}, "data": data},
 		}},
 	}))
 	return nil
@@ -173,13 +173,16 @@ func (a *API) read(r *reader, receiptType, eventID, thread string) error {
 func (a *API) eduUser(origin matrix.ServerName, roomID, named string) (matrix.UserID, bool) {
 	user := matrix.UserID(named)
 	info, ok := a.engine.Room(roomID)
-	if !ok || user.Domain() != origin || !a.engine.AcceptsEDUFrom(roomID, origin) {
+	if !ok || !a.engine.AcceptsEDUFrom(roomID, origin) {
 		return "", false
 	}
 	t := a.translator(roomID, info.Version)
 	inRoom, ok := t.find(user)
 	if !ok {
 		inRoom = user
+	}
+	if t.domainOf(user, inRoom) != origin {
+		return "", false
 	}
 	if m, _ := a.engine.Membership(roomID, inRoom); m.Membership != "join" {
 		return "", false

@@ -81,7 +81,7 @@ func (f *eventFilter) limit() int {
 
 // wants reports whether the filter lets an event through.
 func (f *eventFilter) wants(e *clientEvent) bool {
-	if !f.wantsType(e.Type) || !f.wantsRoom(e.RoomID) || !f.wantsSender(e.Sender) {
+	if !f.wantsType(e.Type) || !f.wantsRoom(e.RoomID) || !f.wantsSender(e.Sender, e.name) {
 		return false
 	}
 	if f.ContainsURL != nil && gjson.GetBytes(e.Content, "url").Exists() != *f.ContainsURL {
@@ -90,8 +90,10 @@ func (f *eventFilter) wants(e *clientEvent) bool {
 	return true
 }
 
-func (f *eventFilter) wantsSender(sender matrix.UserID) bool {
-	return (f.Senders == nil || slices.Contains(*f.Senders, sender)) && !slices.Contains(f.NotSenders, sender)
+// wantsSender reports whether the filter lets a sender through, who may be known by several IDs.
+func (f *eventFilter) wantsSender(known ...matrix.UserID) bool {
+	isKnown := func(user matrix.UserID) bool { return slices.Contains(known, user) }
+	return (f.Senders == nil || slices.ContainsFunc(*f.Senders, isKnown)) && !slices.ContainsFunc(f.NotSenders, isKnown)
 }
 
 func (f *eventFilter) wantsType(eventType string) bool {

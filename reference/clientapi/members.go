@@ -71,7 +71,7 @@ func (r *reader) summary(s room.State) summary {
 		case "invite":
 			invited++
 		}
-		if name == r.session.User {
+		if r.isReader(name) {
 			continue
 		}
 		if m == "join" || m == "invite" {

@@ -53,7 +53,7 @@ func (n *notifier) judge(e shownEvent) (notifies, highlights bool) {
 
 // actions are what the first rule that an event matches has done; none for the user's own events.
 func (n *notifier) actions(e shownEvent) []any {
-	if e.shown.Sender == n.session.User {
+	if n.isReader(e.shown.Sender) {
 		return nil
 	}
 	if rule := n.firstMatch(e, gjson.ParseBytes(mustJSON(e.shown))); rule != nil {
@@ -83,7 +83,7 @@ func (n *notifier) firstMatch(e shownEvent, event gjson.Result) *pushRule {
 		find(n.rules.Override, conditional),
 		find(n.rules.Content, func(rule pushRule) bool { return matchesWords(rule.Pattern, event.Get("content.body").Str) }),
 		find(n.rules.Room, func(rule pushRule) bool { return rule.RuleID == n.roomID }),
-		find(n.rules.Sender, func(rule pushRule) bool { return rule.RuleID == string(e.shown.Sender) }),
+		find(n.rules.Sender, func(rule pushRule) bool { return e.shown.isBy(matrix.UserID(rule.RuleID)) }),
 		find(n.rules.Underride, conditional),
 	} {
 		if found != nil {
@@ -104,12 +104,12 @@ func (n *notifier) holds(c pushCondition, e shownEvent, event gjson.Result) bool
 		if c.Key == "content.body" {
 			return matchesWords(*c.Pattern, property.Str)
 		}
-		return globExpression(*c.Pattern, `(?is)^`, `$`).MatchString(property.Str)
+		return globExpression(n.meaning(*c.Pattern), `(?is)^`, `$`).MatchString(property.Str)
 	case "event_property_is":
 		return sameValue(event.Get(c.Key), c.Value)
 	case "event_property_contains":
 		for _, element := range event.Get(c.Key).Array() {
-			if sameValue(element, c.Value) {
+			if sameValue(element, c.Value) || element.Type == gjson.String && sameValue(element, n.meant(c.Value)) {
 				return true
 			}
 		}
@@ -122,6 +122,20 @@ func (n *notifier) holds(c pushCondition, e shownEvent, event gjson.Result) bool
 		return n.mayNotify(e.Sender(), c.Key)
 	}
 	return false
+}
+
+// meaning is what a pattern means in the room: the predefined rules name the user by account name, events of
+// rooms with participation by the room's ID (D-45).
+func (n *notifier) meaning(pattern string) string {
+	if pattern == string(n.session.User) {
+		return string(n.shownAs)
+	}
+	return pattern
+}
+
+// meant is meaning for a value in JSON.
+func (n *notifier) meant(value json.RawMessage) json.RawMessage {
+	return mustJSON(n.meaning(gjson.ParseBytes(value).Str))
 }
 
 // mayNotify reports whether a user, as the room names users, has the power level for a kind of
@@ -232,7 +246,7 @@ func (r *reader) unreadCounts(s room.State) (u unread, err error) {
 // join.
 func (r *reader) readUpTo() (room.Place, error) {
 	upTo := room.Place{Major: r.own.Position}
-	receipts, err := r.api.users.ReceiptsOf(r.roomID, r.session.User)
+	receipts, err := r.api.users.ReceiptsOf(r.roomID, r.shownAs)
 	if err != nil {
 		return upTo, err
 	}

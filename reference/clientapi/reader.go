@@ -19,6 +19,9 @@ type reader struct {
 	session userdb.Session
 	// self is the reader as the room knows users; empty when the room does not know the reader.
 	self matrix.UserID
+	// shownAs is the reader as the reader's clients see the reader in the room: by account name, but in
+	// rooms with participation as the room knows the reader.
+	shownAs matrix.UserID
 	// own is the reader's membership now; its Membership is empty when there is none.
 	own room.Membership
 	// departure is the event by which the reader has left the room after having been in it; its
@@ -32,13 +35,17 @@ type reader struct {
 
 // translator is the translator of a room.
 func (a *API) translator(roomID string, v matrix.RoomVersion) translator {
-	return translator{
+	t := translator{
 		names: newMemo(a.directory), version: v, exists: a.users.Exists, server: a.server,
 		membership: func(user matrix.UserID) string {
 			m, _ := a.engine.Membership(roomID, user)
 			return m.Membership
 		},
 	}
+	if v.HasParticipation() {
+		t.company = newCompanyMemo(engineCompany{a, roomID, v})
+	}
+	return t
 }
 
 // reader opens a room for a device, whether or not its user may read the room.
@@ -60,9 +67,13 @@ func (a *API) readerOf(s userdb.Session, info room.Info) (*reader, error) {
 		visibilities: map[string]string{},
 	}
 	r.departure = sync.OnceValue(r.findDeparture)
+	r.shownAs = s.User
 	if self, ok := r.find(s.User); ok {
 		r.self = self
 		r.own, _ = a.engine.Membership(info.ID, self)
+		if r.company != nil {
+			r.shownAs = self
+		}
 	}
 	return r, nil
 }
@@ -183,7 +194,21 @@ func (r *reader) ignores(e *matrix.Event) bool {
 		return false
 	}
 	sender, _ := r.user(e.Sender())
-	return r.ignored[sender]
+	return r.ignoresUser(sender)
+}
+
+// ignoresUser reports whether the reader ignores a user, as clients see the user in the room.
+func (r *reader) ignoresUser(user matrix.UserID) bool {
+	if len(r.ignored) == 0 {
+		return false
+	}
+	name, _ := r.knownAs(user)
+	return r.ignored[user] || r.ignored[name]
+}
+
+// isReader reports whether a client that names a user in the room means the reader.
+func (r *reader) isReader(user matrix.UserID) bool {
+	return user == r.shownAs || user == r.session.User
 }
 
 // mayKnow reports whether the history visibility of the room lets the reader see an event

@@ -86,12 +86,12 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 }
 
 func (r *reader) threadSummary(root room.Stored, thread []shownEvent) map[string]any {
-	took := func(e shownEvent) bool { return e.shown.Sender == r.session.User }
+	took := func(e shownEvent) bool { return r.isReader(e.shown.Sender) }
 	rootSender, _ := r.user(root.Sender())
 	return map[string]any{
 		"latest_event":              thread[len(thread)-1].shown,
 		"count":                     len(thread),
-		"current_user_participated": rootSender == r.session.User || slices.ContainsFunc(thread, took),
+		"current_user_participated": r.isReader(rootSender) || slices.ContainsFunc(thread, took),
 	}
 }
 

@@ -66,6 +66,11 @@ func (a *API) sendState(c *call) (any, error) {
 		return nil, err
 	}
 	key := c.PathValue("stateKey")
+	if c.PathValue("type") == matrix.ParticipationType {
+		if err := a.checkParticipation(c.PathValue("roomID"), key, content); err != nil {
+			return nil, err
+		}
+	}
 	if c.PathValue("type") == "m.room.member" {
 		return a.sendMembership(c, matrix.UserID(key), content)
 	}
@@ -118,7 +123,7 @@ func (a *API) send(c *call, out outgoing) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.typing.set(r.roomID, c.user(), 0)
+	a.typing.set(r.roomID, r.shownAs, 0)
 	return map[string]string{"event_id": e.ID()}, nil
 }
 
@@ -148,7 +153,8 @@ func (r *reader) draft(out outgoing) (room.Draft, error) {
 func (a *API) sendMembership(c *call, target matrix.UserID, content []byte) (any, error) {
 	change := membershipChange{target: target, content: without(content, "membership")}
 	membership := gjson.GetBytes(content, "membership").Str
-	self := target == c.user()
+	r, err := a.reader(c.session, c.PathValue("roomID"))
+	self := target == c.user() || err == nil && r.isReader(target)
 	switch {
 	case membership == "join" && self:
 		change.do = a.engineJoin(c)

@@ -231,7 +231,7 @@ func (a *API) slide(q *syncRequest, until syncToken, roomID string, w slidingWin
 	if err != nil {
 		return nil, err
 	}
-	state = slices.DeleteFunc(state, func(e *clientEvent) bool { return !w.requires(e, q.session.User, s.timeline.events) })
+	state = slices.DeleteFunc(state, func(e *clientEvent) bool { return !w.requires(e, s.shownAs, s.timeline.events) })
 	if !s.fresh && len(state)+len(s.timeline.events) == 0 && !s.limited {
 		return nil, nil
 	}

@@ -174,7 +174,7 @@ func (s *roomSync) readTimeline() (err error) {
 // events are not sent down /sync, as they would look new; other endpoints have them (MSC4243, "Server
 // behaviour").
 func (s *roomSync) isHistorical(e room.Stored) bool {
-	return s.version.HasAccountKeys() && e.Place.Major <= s.api.engine.RevealedAt(e.Sender())
+	return s.renames() && e.Place.Major <= s.api.engine.RevealedAt(e.Sender())
 }
 
 func (s *roomSync) shownTimeline() syncTimeline {
@@ -197,7 +197,7 @@ func (s *roomSync) put(answer *syncRoom, state []*clientEvent) {
 
 // hasRead reports whether the reader has sent a receipt, which changes what is unread.
 func (s *roomSync) hasRead() (bool, error) {
-	receipts, err := s.api.users.ReceiptsOf(s.roomID, s.session.User)
+	receipts, err := s.api.users.ReceiptsOf(s.roomID, s.shownAs)
 	for _, receipt := range receipts {
 		if receipt.At > s.since.data && receipt.At <= s.until.data {
 			return true, err
@@ -214,7 +214,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 	}
 	var events []typedContent
 	if users, changed := s.api.typing.since(s.roomID, since.fleeting); changed {
-		users = slices.DeleteFunc(users, func(user matrix.UserID) bool { return s.ignored[user] })
+		users = slices.DeleteFunc(users, func(user matrix.UserID) bool { return s.ignoresUser(user) })
 		events = append(events, typedContent{Type: "m.typing", Content: mustJSON(map[string]any{"user_ids": users})})
 	}
 	receipts, err := s.api.users.ReceiptsBetween(s.roomID, since.data, s.until.data)
@@ -223,7 +223,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 	}
 	content := map[string]map[string]map[matrix.UserID]any{}
 	for _, receipt := range receipts {
-		if receipt.Type == receiptReadPrivate && receipt.User != s.session.User || s.ignored[receipt.User] {
+		if receipt.Type == receiptReadPrivate && receipt.User != s.shownAs || s.ignoresUser(receipt.User) {
 			continue
 		}
 		if _, err := s.findEvent(receipt.EventID); err != nil {

@@ -66,7 +66,7 @@ func (s *roomSync) changedPlaces() (places []matrix.StateTuple) {
 // revealedPlaces are the places of the current state of users whose account keys have become verified:
 // their memberships, and whatever they have set.
 func (s *roomSync) revealedPlaces() (places []matrix.StateTuple, err error) {
-	if s.fresh || !s.version.HasAccountKeys() {
+	if s.fresh || !s.renames() {
 		return nil, nil
 	}
 	users, err := s.api.engine.Revealed(s.roomID, s.since.rooms, s.until.rooms)
@@ -108,7 +108,7 @@ func (s *roomSync) wantsMember(e *clientEvent) bool {
 		return true
 	}
 	user := matrix.UserID(*e.StateKey)
-	if user == s.session.User {
+	if s.isReader(user) {
 		return true
 	}
 	return slices.ContainsFunc(s.timeline.events, func(t shownEvent) bool { return t.shown.Sender == user })

@@ -15,10 +15,10 @@ import (
 // minted, and ok is false when there is none. Of the several keys that a name can have (D-19), one
 // that is in the room is preferred.
 func (t *translator) find(name matrix.UserID) (user matrix.UserID, ok bool) {
-	if !t.version.HasAccountKeys() {
+	if !t.version.HasAccountKeys() && t.company == nil {
 		return name, true
 	}
-	keys := t.names.KeyUserIDs(name)
+	keys := t.candidates(name)
 	if len(keys) == 0 {
 		return "", false
 	}
@@ -28,6 +28,14 @@ func (t *translator) find(name matrix.UserID) (user matrix.UserID, ok bool) {
 	return slices.MaxFunc(keys, func(a, b matrix.UserID) int {
 		return presence(t.membership(a)) - presence(t.membership(b))
 	}), true
+}
+
+// candidates are the users of the room that an account name user ID may stand for.
+func (t *translator) candidates(name matrix.UserID) []matrix.UserID {
+	if t.company != nil {
+		return t.findNamed(name)
+	}
+	return t.names.KeyUserIDs(name)
 }
 
 // presence orders memberships by how much their user is in the room.
@@ -41,6 +49,9 @@ func presence(membership string) int {
 func (t *translator) roomUser(name matrix.UserID) (matrix.UserID, error) {
 	if user, ok := t.find(name); ok {
 		return user, nil
+	}
+	if t.company != nil {
+		return "", errUnverified(name)
 	}
 	if _, err := matrix.ParseUserID(string(name)); err != nil {
 		return "", peer.InvalidParam("%v", err)
@@ -63,7 +74,13 @@ func (t *translator) findStateKey(key string) (string, bool) {
 // stateKeyIn is a state key of a client's as the room has it, for writing. Only a whole user ID is
 // translated, not one that is part of a longer key.
 func (t *translator) stateKeyIn(eventType, key string, sender matrix.UserID) (string, error) {
-	if len(key) == 0 || key[0] != '@' || !t.version.HasAccountKeys() {
+	if len(key) == 0 || key[0] != '@' {
+		return key, nil
+	}
+	if t.company != nil {
+		return t.companyStateKeyIn(eventType, key, sender)
+	}
+	if !t.renames() {
 		return key, nil
 	}
 	if eventType != "m.room.member" && key != string(sender) {
@@ -77,7 +94,7 @@ func (t *translator) stateKeyIn(eventType, key string, sender matrix.UserID) (st
 // contentIn is content of a client's with users as the room knows them. before is the state event
 // that the new one will replace, or nil.
 func (t *translator) contentIn(eventType string, content []byte, before *matrix.Event) ([]byte, error) {
-	if !t.version.HasAccountKeys() {
+	if !t.renames() {
 		return content, nil
 	}
 	switch eventType {

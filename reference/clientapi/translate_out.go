@@ -31,6 +31,8 @@ type translator struct {
 	// membership is a room user's membership, empty when there is none. It chooses between the
 	// several keys of one name.
 	membership func(matrix.UserID) string
+	// company is set for rooms with participation.
+	company company
 }
 
 // user is a room's user as clients know it; ok is false when clients must not be told.
@@ -57,7 +59,7 @@ func (t *translator) stateKey(e *matrix.Event) (key *string, ok bool) {
 	if !isState {
 		return nil, true
 	}
-	if len(text) > 0 && text[0] == '@' && t.version.HasAccountKeys() {
+	if len(text) > 0 && text[0] == '@' && t.renames() {
 		user, ok := t.user(matrix.UserID(text))
 		if !ok {
 			return nil, false
@@ -79,7 +81,12 @@ func (t *translator) event(e *matrix.Event, around surroundings) *clientEvent {
 	if e.Type() == "m.room.redaction" {
 		shown.Redacts = e.Get("redacts").Str
 	}
+	from := provenance{}
+	if shown.Unsigned != nil {
+		from = shown.Unsigned.provenance
+	}
 	shown.Unsigned = t.unsigned(e, around)
+	shown.Unsigned.provenance = from
 	return shown
 }
 
@@ -90,7 +97,14 @@ func (t *translator) stripped(e *matrix.Event) *clientEvent {
 	}
 	sender, _ := t.user(e.Sender())
 	key, _ := t.stateKey(e)
-	return &clientEvent{Type: e.Type(), Sender: sender, StateKey: key, Content: t.contentOut(e)}
+	shown := &clientEvent{Type: e.Type(), Sender: sender, StateKey: key, Content: t.contentOut(e)}
+	shown.name, _ = t.knownAs(sender)
+	if t.company != nil {
+		if p := t.provenance(e); p != (provenance{}) {
+			shown.Unsigned = &unsigned{provenance: p}
+		}
+	}
+	return shown
 }
 
 // unsigned is what this server has to say about an event.
@@ -100,7 +114,8 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 		SenderAccount: t.senderAccount(e),
 	}
 	if around.nowMillis > 0 {
-		u.Age = max(0, around.nowMillis-e.OriginServerTS())
+		age := max(0, around.nowMillis-e.OriginServerTS())
+		u.Age = &age
 	}
 	if before := around.replaced; before != nil && t.visible(before) {
 		u.PrevContent = t.contentOut(before)
@@ -114,10 +129,10 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 	return u
 }
 
-// senderAccount is unsigned.sender_account of an event, nil in rooms without account keys (MSC4243,
-// "Gradual compatibility").
+// senderAccount is unsigned.sender_account of an event, nil in rooms other than those of MSC4243 ("Gradual
+// compatibility").
 func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
-	if !t.version.HasAccountKeys() {
+	if !t.renames() {
 		return nil
 	}
 	name, ok := t.user(e.Sender())
@@ -130,7 +145,7 @@ func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
 // contentOut is an event's content with users as clients know them. Content that is free in form (the
 // body of a message, mentions) is not touched: what is in there is the sender's business (D-20).
 func (t *translator) contentOut(e *matrix.Event) json.RawMessage {
-	if !t.version.HasAccountKeys() {
+	if !t.renames() {
 		return e.Content()
 	}
 	switch e.Type() {

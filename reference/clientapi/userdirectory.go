@@ -85,7 +85,11 @@ func (a *API) knownUsers(c *call) ([]directoryUser, error) {
 		if err != nil {
 			return nil, err
 		}
-		for user, e := range r.joinedUsers(state) {
+		for shown, e := range r.joinedUsers(state) {
+			user, ok := r.knownAs(shown)
+			if !ok {
+				continue // an ID that means nothing outside of the room
+			}
 			found[user] = directoryUser{user, e.Get("displayname").Str, e.Get("avatar_url").Str}
 		}
 	}
