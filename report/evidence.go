@@ -26,22 +26,23 @@ func (e *Evidence) Path(t *Test) string {
 }
 
 // Transcript is what was on the wire during a test, without secrets and within about limit bytes:
-// the first exchanges, by which one sees how the test began, and the last, at which it failed. It is
-// empty for a test without a transcript.
-func (e *Evidence) Transcript(t *Test, limit int) (string, error) {
+// the first exchanges, by which one sees how the test began, and the last, at which it failed; and
+// its overview, or nil where it has none. Both are empty for a test without a transcript.
+func (e *Evidence) Transcript(t *Test, limit int) (string, *Overview, error) {
 	path := e.Path(t)
 	if path == "" {
-		return "", nil
+		return "", nil, nil
 	}
 	read := e.ReadFile
 	if read == nil {
 		read = os.ReadFile
 	}
-	text, err := read(path)
+	raw, err := read(path)
 	if err != nil {
-		return "", fmt.Errorf("the transcript cannot be read: %w", err)
+		return "", nil, fmt.Errorf("the transcript cannot be read: %w", err)
 	}
-	return clip(strings.ToValidUTF8(string(withoutSecrets(bytes.TrimSpace(text))), "\uFFFD"), limit), nil
+	text := strings.ToValidUTF8(string(withoutSecrets(bytes.TrimSpace(raw))), "\uFFFD")
+	return clip(text, limit), ParseOverview(text), nil
 }
 
 // clip keeps the first quarter and the last three quarters of limit bytes, in whole lines where

@@ -70,7 +70,7 @@ func Marshal(run *Run) ([]byte, error) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(run); err != nil {
+	if err := encoder.Encode(document{run, Forgeries(run), Fingerprints(run)}); err != nil {
 		return nil, fmt.Errorf("cannot write the report: %w", err)
 	}
 	return text.Bytes(), nil

@@ -13,30 +13,30 @@ import (
 // was delivered.
 type ForgeryTable struct {
 	// Suite is the suite whose tests filled the table, such as "msc4243".
-	Suite string
+	Suite string `json:"suite"`
 	// Paths are the columns, such as "send" and "send_join", the ones with the most forgeries first.
-	Paths []string
+	Paths []string `json:"paths"`
 	// Rows are the forgeries: what is not as it should be first, then by name.
-	Rows []ForgeryRow
+	Rows []ForgeryRow `json:"rows"`
 }
 
 // ForgeryRow is one forgery.
 type ForgeryRow struct {
 	// Forgery is its name, such as "server-key-only".
-	Forgery string
+	Forgery string `json:"forgery"`
 	// Verdict is the roll-up of the cells.
-	Verdict verdict.Verdict
+	Verdict verdict.Verdict `json:"verdict"`
 	// Cells are as long as the table's Paths. The zero cell is a path on which the forgery was not
 	// delivered.
-	Cells []ForgeryCell
+	Cells []ForgeryCell `json:"cells"`
 }
 
 // ForgeryCell is one forgery on one path.
 type ForgeryCell struct {
 	// Verdict is that of the test, or empty.
-	Verdict verdict.Verdict
+	Verdict verdict.Verdict `json:"verdict,omitempty"`
 	// Test is Test.ID, or empty.
-	Test string
+	Test string `json:"test,omitempty"`
 }
 
 // Forgeries reads the tables off the names of the tests. TestForge/<forgery>/<path> is one cell.
@@ -81,7 +81,7 @@ func Forgeries(run *Run) []ForgeryTable {
 			}
 		}
 	}
-	var tables []ForgeryTable
+	tables := []ForgeryTable{}
 	for suite, filled := range cells {
 		delivered, forgeries := map[string]int{}, map[string]bool{}
 		for at := range filled {

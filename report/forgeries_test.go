@@ -61,6 +61,21 @@ pass TestForge_Alone
 	assert.Empty(t, Forgeries(collect(t, allPass)))
 }
 
+// Each suite whose tests have names of this form gets a table of its own.
+func TestForgeries_BySuite(t *testing.T) {
+	var text strings.Builder
+	for _, suite := range []string{"msc4348", "msc4243", "msc4345"} {
+		fmt.Fprintf(&text, "suite %s\nrun TestForge/unsigned/send\ncovers TestForge/unsigned/send MSC4243-FORGE-01\npass TestForge/unsigned/send\nok\n", suite)
+	}
+	var got []string
+	for _, table := range Forgeries(collect(t, text.String())) {
+		got = append(got, table.Suite+" "+table.Rows[0].Cells[0].Test)
+	}
+	assert.Equal(t, []string{
+		"msc4243 msc4243/TestForge/unsigned/send", "msc4345 msc4345/TestForge/unsigned/send", "msc4348 msc4348/TestForge/unsigned/send",
+	}, got)
+}
+
 func TestHeadline_AgreesWithTheExitCode(t *testing.T) {
 	for script, want := range map[string]struct {
 		v    verdict.Verdict

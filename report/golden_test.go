@@ -39,6 +39,8 @@ finding TestKeys/one_key_per_account {"verdict":"WARN","requirement":"MSC4243-KE
 pass TestKeys/one_key_per_account 0.31
 run TestKeys/rejoin
 covers TestKeys/rejoin MSC4243-KEY-02
+scenario TestKeys/rejoin A user leaves a room and joins it again
+transcript TestKeys/rejoin testdata/transcript.txt
 pass TestKeys/rejoin 0.22
 pass TestKeys 0.53
 run TestSigning

@@ -136,7 +136,11 @@ func (p *Printer) path(t *Test) string {
 // excerpt is the end of a transcript, whose exchanges are separated by empty lines: the first lines
 // of some exchanges, and the beginning of the last one.
 func excerpt(text string) []string {
-	exchanges := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n\n")
+	text = strings.ReplaceAll(text, "\r", "")
+	if overview, exchanges, ok := strings.Cut(text, "\n\n"); ok && strings.HasPrefix(overview, overviewTitle) {
+		text = exchanges
+	}
+	exchanges := strings.Split(strings.TrimSpace(text), "\n\n")
 	var lines []string
 	last := len(exchanges) - 1
 	first := max(0, last-exchangesShown)

@@ -24,6 +24,7 @@ import (
 //	observe TestA a sentence      conform.Observed
 //	finding TestA {json}          a verdict.Finding
 //	transcript TestA a/path.txt   conform.Transcript
+//	scenario TestA a title        conform.Scenario
 //	unselected TestA 1            conform.Covers of a test that the run did not ask for
 //	crash TestA panic: nil map    a line that a test prints without indentation
 //	print TestA some output       a line that the test prints
@@ -49,6 +50,7 @@ func script(t *testing.T, text string) string {
 		attr := map[string]string{
 			"covers": verdict.AttrCovers, "expect": verdict.AttrExpected, "observe": verdict.AttrObserved,
 			"finding": verdict.AttrFinding, "transcript": verdict.AttrTranscript, "unselected": verdict.AttrUnselected,
+			"scenario": verdict.AttrScenario,
 		}[verb]
 		switch verb {
 		case "", "#":

@@ -150,19 +150,13 @@ func (m *Matrix) splits() {
 	seen := map[question][]string{}
 	var order []question
 	for column := range m.Columns {
-		run := m.Columns[column].Run
-		for i := range run.Tests {
-			for _, about := range run.Tests[i].Requirements {
-				if about.Verdict != verdict.Info || about.Observed == "" {
-					continue
-				}
-				q := question{about.ID, run.Tests[i].ID()}
-				if seen[q] == nil {
-					seen[q] = make([]string, len(m.Columns))
-					order = append(order, q)
-				}
-				seen[q][column] = about.Observed
+		for _, seenBy := range report.Fingerprints(m.Columns[column].Run) {
+			q := question{seenBy.Requirement, seenBy.Test}
+			if seen[q] == nil {
+				seen[q] = make([]string, len(m.Columns))
+				order = append(order, q)
 			}
+			seen[q][column] = seenBy.Observed
 		}
 	}
 	for _, q := range order {

@@ -70,7 +70,7 @@ func (r *reader) evidence(t *report.Test, about report.RequirementVerdict) evide
 	case r.left <= 0:
 		e.Unread = "It is left out: the page has enough of them. The file has it all."
 	default:
-		text, err := r.source.Transcript(t, transcriptLimit)
+		text, overview, err := r.source.Transcript(t, transcriptLimit)
 		if err != nil {
 			e.Unread = err.Error()
 			break
@@ -80,9 +80,26 @@ func (r *reader) evidence(t *report.Test, about report.RequirementVerdict) evide
 		}
 		r.shown[t.ID()] = true
 		r.left -= len(text)
-		e.Transcript = text
+		e.Transcript, e.Diagram = text, newDiagram(overview)
 	}
 	return e
+}
+
+// scenariosShown is how many scenarios the page draws.
+const scenariosShown = 12
+
+// scenarios are the tests whose wire is worth looking at whatever came of them.
+func (v *view) scenarios(run *report.Run, reader *reader) {
+	for i := range run.Tests {
+		t := &run.Tests[i]
+		if t.Scenario == "" || len(v.Scenarios) == scenariosShown {
+			continue
+		}
+		_, overview, err := reader.source.Transcript(t, transcriptLimit)
+		if d := newDiagram(overview); err == nil && d != nil {
+			v.Scenarios = append(v.Scenarios, scenario{t, d, link(t.Transcript)})
+		}
+	}
 }
 
 // remarks are the warnings and what was recorded.

@@ -38,6 +38,7 @@ type view struct {
 	Stray     []evidence
 	Remarks   []remark
 	Tables    []forgeryTable
+	Scenarios []scenario
 	Proposals []proposal
 	// Levels, Verdicts and Areas are the choices of the filters.
 	Levels, Verdicts []string
@@ -78,8 +79,18 @@ type evidence struct {
 	Expected, Observed string
 	Known              *report.Known
 	Transcript         string
+	// Diagram is the transcript as a picture, or nil.
+	Diagram *diagram
 	// Unread says why there is no transcript, or is empty.
 	Unread string
+	// Link is the transcript's path as seen from the page, or empty.
+	Link string
+}
+
+// scenario is a test whose wire is worth looking at whatever came of it.
+type scenario struct {
+	Test    *report.Test
+	Diagram *diagram
 	// Link is the transcript's path as seen from the page, or empty.
 	Link string
 }
@@ -160,6 +171,7 @@ func newView(run *report.Run, options Options) *view {
 	v.Parts = parts(&run.Summary.Counts)
 	e := &reader{source: options.Evidence, left: transcriptsLimit}
 	v.problems(run, e)
+	v.scenarios(run, e)
 	v.remarks(run)
 	problem := map[string]string{}
 	for _, p := range v.Problems {
