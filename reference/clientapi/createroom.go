@@ -74,6 +74,42 @@ type newRoom struct {
 	preset  preset
 	request roomRequest
 	alias   string
+	// serverKey is this server's key in the new room, for room versions with participation: the room's user
+	// IDs are needed before there is a room.
+	serverKey *matrix.ServerKeyPair
+}
+
+// foundation is a new room of which nothing is known but its version and creator.
+func (a *API) foundation(v matrix.RoomVersion, creator matrix.UserID) (*newRoom, error) {
+	n := &newRoom{translator: a.translator("", v), creator: creator}
+	if !v.HasParticipation() {
+		return n, nil
+	}
+	pair, err := matrix.NewServerKeyPair()
+	if err != nil {
+		return nil, err
+	}
+	n.serverKey = &pair
+	n.company = foundingCompany{engineCompany{a, "", v}, pair.Key()}
+	return n, nil
+}
+
+// isCreator reports whether a client means itself by a user ID. In rooms with participation that may be the
+// ID that it has in the new room, which it can know for those of MSC4348 from other rooms.
+func (n *newRoom) isCreator(user matrix.UserID) bool {
+	inRoom, ok := n.find(n.creator)
+	return user == n.creator || ok && user == inRoom
+}
+
+// checkUserID refuses what names no user: an account name user ID does, and a user ID of the room.
+func (t *translator) checkUserID(user matrix.UserID) error {
+	if t.company != nil && t.isRoomForm(user) {
+		return nil
+	}
+	if _, err := matrix.ParseUserID(string(user)); err != nil {
+		return peer.InvalidParam("%v", err)
+	}
+	return nil
 }
 
 // createRoom answers POST /createRoom.
@@ -109,7 +145,7 @@ func (a *API) createRoom(c *call) (any, error) {
 		invitation["is_direct"] = true
 	}
 	for _, target := range body.Invite {
-		if err := a.engine.Invite(c.Context(), roomID, c.user(), target, a.withProfile(target, mustJSON(invitation))); err != nil {
+		if err := a.invite(c, roomID, target, mustJSON(invitation)); err != nil {
 			return nil, err
 		}
 	}
@@ -119,9 +155,9 @@ func (a *API) createRoom(c *call) (any, error) {
 // plan checks a request for a room before anything is made.
 func (a *API) plan(creator matrix.UserID, body roomRequest) (*newRoom, error) {
 	if body.RoomVersion == "" {
-		body.RoomVersion = matrix.Version12
+		body.RoomVersion = a.defaultVersion()
 	}
-	version, ok := matrix.RoomVersionByID(body.RoomVersion)
+	version, ok := a.engine.Version(body.RoomVersion)
 	if !ok {
 		return nil, unsupportedVersion(body.RoomVersion)
 	}
@@ -141,15 +177,19 @@ func (a *API) plan(creator matrix.UserID, body roomRequest) (*newRoom, error) {
 	if len(body.Invite3PID) > 0 {
 		return nil, peer.Errorf(http.StatusForbidden, "M_THREEPID_DENIED", "this server knows no identity server to invite through")
 	}
+	n, err := a.foundation(version, creator)
+	if err != nil {
+		return nil, err
+	}
+	n.preset, n.request = chosen, body
 	for _, target := range body.Invite {
-		if _, err := matrix.ParseUserID(string(target)); err != nil {
-			return nil, peer.InvalidParam("%v", err)
+		if err := n.checkUserID(target); err != nil {
+			return nil, err
 		}
 		if err := a.inviteable(target); err != nil {
 			return nil, err
 		}
 	}
-	n := &newRoom{translator: a.translator("", version), creator: creator, preset: chosen, request: body}
 	if body.RoomAliasName != "" {
 		if strings.ContainsAny(body.RoomAliasName, "#: \t\r\n\x00") {
 			return nil, peer.InvalidParam("%q cannot be the name of an alias", body.RoomAliasName)
@@ -172,7 +212,7 @@ func (n *newRoom) creation(member []byte) (room.Creation, error) {
 	if err != nil {
 		return room.Creation{}, err
 	}
-	creation := room.Creation{Creator: n.creator, Version: n.version, Content: content, Member: member}
+	creation := room.Creation{Creator: n.creator, Version: n.version, Content: content, Member: member, Server: n.serverKey}
 	events, err := n.initialEvents()
 	if err != nil {
 		return room.Creation{}, err
@@ -199,6 +239,19 @@ func (n *newRoom) draft(e initialState) (room.Draft, error) {
 	}
 	content, err = n.contentIn(e.Type, content, nil)
 	return room.Draft{Type: e.Type, StateKey: &key, Content: content}, err
+}
+
+// contentIn is the translator's, but that in a room with participation, whose users' IDs nobody can know
+// before there is a room, account names are also translated in what the room begins with.
+func (n *newRoom) contentIn(eventType string, content []byte, before *matrix.Event) ([]byte, error) {
+	switch {
+	case n.company == nil:
+	case eventType == "m.room.create":
+		return n.createIn(content)
+	case eventType == "m.room.power_levels":
+		return n.powerLevelsIn(content, before)
+	}
+	return n.translator.contentIn(eventType, content, before)
 }
 
 // createContent is the content of the create event without room_version, in the room's terms.
@@ -230,14 +283,14 @@ func (n *newRoom) additionalCreators(content []byte) (creators []matrix.UserID, 
 		return nil, peer.InvalidParam("additional_creators is not an array")
 	}
 	for _, creator := range named.Array() {
-		if _, err := matrix.ParseUserID(creator.Str); err != nil {
-			return nil, peer.InvalidParam("additional_creators: %v", err)
+		if err := n.checkUserID(matrix.UserID(creator.Str)); err != nil {
+			return nil, err
 		}
 		creators = append(creators, matrix.UserID(creator.Str))
 	}
 	if n.preset.trusted {
 		for _, target := range n.request.Invite {
-			if !slices.Contains(creators, target) && target != n.creator {
+			if !slices.Contains(creators, target) && !n.isCreator(target) {
 				creators = append(creators, target)
 			}
 		}
@@ -306,7 +359,7 @@ func (n *newRoom) powerLevels() (json.RawMessage, error) {
 	if users, overridden := n.request.PowerLevels["users"]; overridden {
 		named := gjson.ParseBytes(users).Map()
 		for _, user := range slices.Sorted(maps.Keys(named)) {
-			if matrix.UserID(user) == n.creator {
+			if n.isCreator(matrix.UserID(user)) {
 				return nil, peer.InvalidParam("%s creates the room and can have no power level", user)
 			}
 		}

@@ -108,7 +108,10 @@ func (a *API) sharedRooms(user matrix.UserID) (rooms []string) {
 			rooms = append(rooms, m.RoomID)
 		}
 	}
-	return rooms
+	if user.Domain() == a.server {
+		return rooms
+	}
+	return append(rooms, a.sharedAsCompany(user)...)
 }
 
 // Devices answers GET /user/devices/{userId} of other servers. The user must exist here by that name:

@@ -110,11 +110,15 @@ func newFoundKeys() *foundKeys {
 // deviceQuery are the users and devices of a /keys/query, an empty list for all devices.
 type deviceQuery map[matrix.UserID][]string
 
-// byServer splits anything keyed by users by the users' servers.
+// byServer splits anything keyed by users by the users' servers. D-59: users who are named as rooms with
+// participation know them have no devices, and are left out.
 func byServer[T any](users map[matrix.UserID]T) map[matrix.ServerName]map[matrix.UserID]T {
 	servers := map[matrix.ServerName]map[matrix.UserID]T{}
 	for user, value := range users {
 		domain := user.Domain()
+		if !hasDomain(user) {
+			continue
+		}
 		if servers[domain] == nil {
 			servers[domain] = map[matrix.UserID]T{}
 		}

@@ -41,10 +41,32 @@ type membershipChange struct {
 }
 
 func (a *API) changeMembership(c *call, m membershipChange) error {
-	if _, err := matrix.ParseUserID(string(m.target)); err != nil {
-		return peer.InvalidParam("%v", err)
+	roomID := c.PathValue("roomID")
+	target, err := a.target(roomID, m.target)
+	if err != nil {
+		return err
 	}
-	return m.do(c.PathValue("roomID"), m.target, m.content)
+	return m.do(roomID, target, m.content)
+}
+
+// target is whom a client means by a user ID, as the engine takes it: by account name, but users of other
+// servers in rooms with participation as the room knows them.
+func (a *API) target(roomID string, named matrix.UserID) (matrix.UserID, error) {
+	t := translator{}
+	if info, ok := a.engine.Room(roomID); ok {
+		t = a.translator(roomID, info.Version)
+	}
+	if err := t.checkUserID(named); err != nil || t.company == nil || named.Domain() == a.server {
+		return named, err
+	}
+	user, err := t.roomUser(named)
+	if err != nil {
+		return "", err
+	}
+	if local, ok := t.company.LocalUser(user); ok {
+		return local, nil
+	}
+	return user, nil
 }
 
 // membershipHandler answers POST /rooms/{roomId}/invite and its kin, which name a target.
@@ -82,6 +104,15 @@ func (a *API) engineInvite(c *call) change {
 		}
 		return a.engine.Invite(c.Context(), roomID, c.user(), target, a.withProfile(target, content))
 	}
+}
+
+// invite invites a user whom the client has named to a room.
+func (a *API) invite(c *call, roomID string, named matrix.UserID, content []byte) error {
+	target, err := a.target(roomID, named)
+	if err != nil {
+		return err
+	}
+	return a.engineInvite(c)(roomID, target, content)
 }
 
 // inviteable refuses local users who do not exist.
@@ -186,7 +217,7 @@ func (a *API) via(c *call, roomID string) []matrix.ServerName {
 		return servers
 	}
 	for _, m := range memberships {
-		if m.RoomID == roomID && m.Membership == "invite" {
+		if m.RoomID == roomID && m.Membership == "invite" && !m.Version.HasParticipation() {
 			add(m.Sender.Domain())
 		}
 	}

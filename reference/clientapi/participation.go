@@ -75,6 +75,28 @@ func (c engineCompany) AccountKeys(name matrix.UserID) (users []matrix.UserID) {
 	return users
 }
 
+// foundingCompany is the company of a room that is about to be made, of which this server will be the only one.
+type foundingCompany struct {
+	engineCompany
+	key matrix.ServerKey
+}
+
+// InRoom mints the account key of a user who has none.
+func (c foundingCompany) InRoom(local matrix.UserID) (matrix.UserID, bool) {
+	if !c.version.HasPortableAccounts() {
+		return c.key.UserID(local.Localpart()), true
+	}
+	user, err := c.api.directory.RoomUser(c.version, local)
+	return user, err == nil
+}
+
+func (c foundingCompany) LocalUser(user matrix.UserID) (matrix.UserID, bool) {
+	if !c.version.HasPortableAccounts() && user.Domain() == c.key.Name() {
+		return matrix.UserID("@" + user.Localpart() + ":" + string(c.api.server)), true
+	}
+	return c.engineCompany.LocalUser(user)
+}
+
 // renames reports whether clients know users by other IDs than the room does, and are not told of some.
 func (t *translator) renames() bool {
 	return t.version.HasAccountKeys() && !t.version.HasParticipation()
@@ -200,6 +222,26 @@ func (t *translator) companyStateKeyIn(eventType, key string, sender matrix.User
 	}
 	user, err := t.roomUser(matrix.UserID(key))
 	return string(user), err
+}
+
+// sharedAsCompany are the rooms with participation that a user of another server is verified to be joined to.
+func (a *API) sharedAsCompany(name matrix.UserID) (shared []string) {
+	rooms, err := a.localRooms()
+	if err != nil {
+		a.logger.Warn("the rooms of this server cannot be listed", "error", err)
+	}
+	for _, roomID := range rooms {
+		info, ok := a.engine.Room(roomID)
+		if !ok || !info.Version.HasParticipation() {
+			continue
+		}
+		t := a.translator(roomID, info.Version)
+		user, ok := t.find(name)
+		if m, _ := a.engine.Membership(roomID, user); ok && m.Membership == "join" {
+			shared = append(shared, roomID)
+		}
+	}
+	return shared
 }
 
 // errUnverified is the answer to who names a user of a room with participation by an account name that is

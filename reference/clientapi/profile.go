@@ -30,9 +30,9 @@ const maxProfile = 64 << 10
 // getProfile answers GET /profile/{userId} and /profile/{userId}/{keyName}. D-22: users of other
 // servers are asked for by account name.
 func (a *API) getProfile(c *call) (any, error) {
-	user, err := matrix.ParseUserID(c.PathValue("userID"))
+	user, err := a.accountName(c.PathValue("userID"))
 	if err != nil {
-		return nil, peer.InvalidParam("%v", err)
+		return nil, err
 	}
 	if user.Domain() == a.server {
 		answer, err := a.Profile(c.Context(), user, c.PathValue("field"))
@@ -56,6 +56,29 @@ func (a *API) getProfile(c *call) (any, error) {
 		return nil, peer.Errorf(http.StatusBadGateway, "M_UNKNOWN", "%s has not answered with a profile", user.Domain())
 	}
 	return profile, nil
+}
+
+// accountName is the account name user ID that a text is, or that the local user has whom a room with
+// participation calls so. Other users of such rooms have no profile but the one in their membership (D-59).
+func (a *API) accountName(text string) (matrix.UserID, error) {
+	for _, v := range a.engine.Versions() {
+		if !v.HasParticipation() {
+			continue
+		}
+		user, err := v.ParseUserID(text)
+		if err != nil {
+			continue
+		}
+		if local, ok := a.engine.LocalUser(v, user); ok {
+			return local, nil
+		}
+		return "", peer.NotFound("there is no profile of %s, who is known to rooms alone", user)
+	}
+	user, err := matrix.ParseUserID(text)
+	if err != nil {
+		return "", peer.InvalidParam("%v", err)
+	}
+	return user, nil
 }
 
 // Profile answers for the profile of a local user, to clients and to other servers; field chooses one

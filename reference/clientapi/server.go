@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"net/http"
+	"slices"
 
 	"countersign/matrix"
 )
@@ -29,23 +30,35 @@ func (a *API) versions(*call) (any, error) {
 		"unstable_features": map[string]bool{
 			"org.matrix.msc4222":            true, // state_after in /sync
 			"org.matrix.msc4243":            true, // user ID localparts as account keys
+			"org.matrix.msc4345":            a.offers(matrix.ServerKeyIdentity),
+			"org.matrix.msc4348":            a.offers(matrix.PortableIdentity),
 			"org.matrix.simplified_msc3575": true, // MSC4186, sliding sync
 		},
 	}, nil
 }
 
-// capabilities answers GET /capabilities. The room version of MSC4243 is unstable in the sense of the
-// specification: nobody gets it without asking for it.
+// offers reports whether rooms can have users of an identity.
+func (a *API) offers(identity matrix.Identity) bool {
+	return slices.ContainsFunc(a.engine.Versions(), func(v matrix.RoomVersion) bool { return v.Identity == identity })
+}
+
+// defaultVersion is the room version of rooms that are made without asking for one.
+func (a *API) defaultVersion() string { return a.engine.Versions()[0].ID }
+
+// capabilities answers GET /capabilities. The room versions of the proposals are unstable in the sense of
+// the specification: nobody gets them without asking for them.
 func (a *API) capabilities(*call) (any, error) {
 	available := map[string]string{}
-	for _, v := range matrix.RoomVersions() {
+	for _, v := range a.engine.Versions() {
 		available[v.ID] = "unstable"
+		if v.Identity == matrix.ServerIdentity {
+			available[v.ID] = "stable"
+		}
 	}
-	available[matrix.Version12] = "stable"
 	enabled := map[string]bool{"enabled": true}
 	disabled := map[string]bool{"enabled": false}
 	return map[string]any{"capabilities": map[string]any{
-		"m.room_versions":            map[string]any{"default": matrix.Version12, "available": available},
+		"m.room_versions":            map[string]any{"default": a.defaultVersion(), "available": available},
 		"m.change_password":          enabled,
 		"m.set_displayname":          enabled,
 		"m.set_avatar_url":           enabled,

@@ -22,7 +22,7 @@ func (a *API) upgrade(c *call) (any, error) {
 	if err := c.read(&body); err != nil {
 		return nil, err
 	}
-	version, ok := matrix.RoomVersionByID(body.NewVersion)
+	version, ok := a.engine.Version(body.NewVersion)
 	if !ok {
 		if body.NewVersion == "" {
 			return nil, missingParam("new_version")
@@ -117,7 +117,10 @@ func carriedOver() []string {
 
 // successor describes the room that replaces this one.
 func (r *reader) successor(s room.State, v matrix.RoomVersion, creators []matrix.UserID) (room.Creation, error) {
-	n := &newRoom{translator: r.api.translator("", v), creator: r.session.User}
+	n, err := r.api.foundation(v, r.session.User)
+	if err != nil {
+		return room.Creation{}, err
+	}
 	content := []byte("{}")
 	if create := r.stateEvent(s, matrix.StateTuple{Type: "m.room.create"}); create != nil {
 		for _, property := range []string{`m\.federate`, "type"} {
@@ -130,12 +133,12 @@ func (r *reader) successor(s room.State, v matrix.RoomVersion, creators []matrix
 	if len(creators) > 0 {
 		content = with(content, "additional_creators", creators)
 	}
-	content, err := n.contentIn("m.room.create", content, nil)
+	content, err = n.contentIn("m.room.create", content, nil)
 	if err != nil {
 		return room.Creation{}, err
 	}
 	creation := room.Creation{
-		Creator: n.creator, Version: v, Content: content, Member: r.api.withProfile(n.creator, []byte("{}")),
+		Creator: n.creator, Version: v, Content: content, Member: r.api.withProfile(n.creator, []byte("{}")), Server: n.serverKey,
 	}
 	for _, e := range r.settings(s, n, append(creators, n.creator)) {
 		d, err := n.draft(e)
@@ -164,13 +167,28 @@ func (r *reader) settings(s room.State, n *newRoom, creators []matrix.UserID) []
 		if e == nil || e.Membership() != "ban" {
 			continue
 		}
-		if user, ok := r.user(matrix.UserID(place.StateKey)); ok {
-			if _, err := n.roomUser(user); err == nil {
+		if shown, ok := r.user(matrix.UserID(place.StateKey)); ok {
+			if user, ok := r.successorOf(shown, n); ok {
 				events = append(events, initialState{Type: "m.room.member", StateKey: string(user), Content: mustJSON(map[string]string{"membership": "ban"})})
 			}
 		}
 	}
 	return events
+}
+
+// successorOf is how a client would name, in the new room, a user whom it sees in this one. ok is false for
+// users whom the new room cannot name: those whose account keys are not known there (D-21), and those of
+// rooms of MSC4345 whose names are not verified, as server keys are for one room.
+func (r *reader) successorOf(shown matrix.UserID, n *newRoom) (matrix.UserID, bool) {
+	user, ok := r.knownAs(shown)
+	if !ok && r.version.HasPortableAccounts() && n.version.HasPortableAccounts() {
+		return shown, true
+	}
+	if !ok {
+		return "", false
+	}
+	_, err := n.roomUser(user)
+	return user, err == nil
 }
 
 // levelsFor are the power levels of this room for the users of the new one. Users whom the new room
@@ -182,9 +200,9 @@ func (r *reader) levelsFor(s room.State, n *newRoom, creators []matrix.UserID) j
 	}
 	users := map[string]json.RawMessage{}
 	gjson.GetBytes(r.powerLevelsOut(levels.Content()), "users").ForEach(func(name, level gjson.Result) bool {
-		user := matrix.UserID(name.Str)
-		if _, err := n.roomUser(user); err == nil && !slices.Contains(creators, user) {
-			users[name.Str] = json.RawMessage(level.Raw)
+		user, ok := r.successorOf(matrix.UserID(name.Str), n)
+		if ok && !slices.Contains(creators, user) && !n.isCreator(user) {
+			users[string(user)] = json.RawMessage(level.Raw)
 		}
 		return true
 	})
