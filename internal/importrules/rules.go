@@ -21,6 +21,7 @@ var rules = [...]rule{
 	{folder: "matrix", because: "the wire is shared by both sides of every test, so it depends on neither"},
 	{folder: "requirements", because: "the catalogue is data"},
 	{folder: "vectors", because: "an implementer uses the vectors without the suite"},
+	{folder: "vectors/internal", may: []string{"matrix", "vectors"}, because: "what makes the vectors and checks them is no part of them"},
 	{folder: "report", may: []string{"requirements", "report/verdict"}, because: "a report is made from test output, never from servers"},
 	{folder: "report/verdict", because: "tests and reports both speak it"},
 	{folder: "reference", may: []string{"matrix"}, because: "the reference homeserver is a homeserver like any other"},
