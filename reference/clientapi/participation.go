@@ -1,10 +1,13 @@
 package clientapi
 
 import (
+	"context"
+
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/room"
 )
@@ -44,11 +47,25 @@ func (c engineCompany) LocalUser(user matrix.UserID) (matrix.UserID, bool) {
 }
 
 func (c engineCompany) ServerOf(e *matrix.Event) (room.Participant, bool) {
-	return c.api.engine.ServerOf(e)
+	p, ok := c.api.engine.ServerOf(e)
+	return c.api.asked(p), ok
 }
 
 func (c engineCompany) ServerOfUser(user matrix.UserID) (room.Participant, bool) {
-	return c.api.engine.ServerOfUser(c.roomID, user)
+	p, ok := c.api.engine.ServerOfUser(c.roomID, user)
+	return c.api.asked(p), ok
+}
+
+// asked has the domain of a server asked whether the key is its own, if that is not known, or not any more.
+// Nobody waits for that: clients are told of it when they look again.
+func (a *API) asked(p room.Participant) room.Participant {
+	if p.Verified || p.UnverifiedDomain == "" {
+		return p
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	a.engine.Domains.Verify(now, participant.Claim{Key: p.Key, Domain: p.UnverifiedDomain})
+	return p
 }
 
 func (c engineCompany) KeysOf(domain matrix.ServerName) (keys []matrix.ServerName) {
