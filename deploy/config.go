@@ -36,6 +36,8 @@ type Config struct {
 	Strict bool `env:"COUNTERSIGN_STRICT" default:"0" help:"If 1, a departure from the recommended reading of an ambiguous text is a failure, not a warning."`
 	// Artifacts is a folder for what a run leaves to be read, or empty.
 	Artifacts string `env:"COUNTERSIGN_ARTIFACTS" help:"A folder for what a run leaves to be read: the homeservers' logs, and transcripts of what was on the wire. It is made when it is missing. Nothing is kept when it is not set."`
+	// Keep leaves the homeservers up after the tests.
+	Keep bool `env:"COUNTERSIGN_KEEP" default:"0" help:"If 1, the homeservers that the tests of a package share stay up after them, until the tests are interrupted, and how to reach them is printed. With plain 'go test', add '-timeout 0'."`
 
 	// BaseImage is Complement's image for every homeserver.
 	BaseImage string `env:"COMPLEMENT_BASE_IMAGE" help:"The image of every homeserver, as in Complement. The same as 'COUNTERSIGN_TARGET=docker:IMAGE', which wins when both are set."`

@@ -20,6 +20,8 @@ type Collector struct {
 	// OnTest is called when a test of the top level, with all its subtests, has been judged. The
 	// slice holds the judged tests in the order in which they began, and may be empty. May be nil.
 	OnTest func(suite, name string, judged []Test)
+	// OnKept is called when a package's tests have ended and its homeservers stay up. May be nil.
+	OnKept func(verdict.Kept)
 	// Covered tells which requirements have tests, whether or not the run chooses them. May be nil.
 	Covered func(id string) bool
 
@@ -179,6 +181,14 @@ func (c *Collector) line(p *packageState, output string) {
 	if reason, ok := strings.CutPrefix(line, verdict.LineError); ok {
 		p.told = true
 		c.Fail(reason)
+	}
+	if text, ok := strings.CutPrefix(line, verdict.LineKept); ok && c.OnKept != nil {
+		var kept verdict.Kept
+		if err := json.Unmarshal([]byte(text), &kept); err != nil {
+			c.Fail(fmt.Sprintf("tests/%s printed a line about kept homeservers that cannot be read: %s", p.suite, text))
+			return
+		}
+		c.OnKept(kept)
 	}
 	if text, ok := strings.CutPrefix(line, verdict.LineFact); ok {
 		var fact verdict.Fact

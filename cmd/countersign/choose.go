@@ -17,12 +17,12 @@ import (
 
 // chooseSuites finds the packages that the flags choose.
 func (p *plan) chooseSuites(wanted []string) error {
-	available, err := suites(p.module)
+	available, err := p.origin.suites()
 	if err != nil {
 		return err
 	}
 	if len(available) == 0 {
-		return exitf(report.ExitNothingRan, "%s has no tests below %s/", p.module, coverage.Folder)
+		return exitf(report.ExitNothingRan, "%s has no tests below %s/", p.origin.root, coverage.Folder)
 	}
 	for _, suite := range wanted {
 		if !slices.Contains(available, suite) {
@@ -38,7 +38,7 @@ func (p *plan) chooseSuites(wanted []string) error {
 
 // chooseTests finds the test functions that the flags choose, and leaves out suites without any.
 func (p *plan) chooseTests(all *requirements.Catalogue, flags *runFlags) error {
-	found, err := scan(p.module)
+	found, err := p.origin.scan()
 	if err != nil {
 		return err
 	}

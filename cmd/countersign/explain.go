@@ -26,8 +26,8 @@ hangs on. A defect's ID, such as D-08, explains that gap.`,
 				return err
 			}
 			tests := &coverage.Tests{}
-			if module, err := a.findModule(); err == nil {
-				if tests, err = scan(module); err != nil {
+			if origin, err := a.origin(); err == nil {
+				if tests, err = origin.scan(); err != nil {
 					return err
 				}
 			}

@@ -103,14 +103,25 @@ func (c *checkout) run(args ...string) result {
 	return c.runIn(ctx, c.root, func(context.Context, []string) error { return nil }, args...)
 }
 
+// runBundled is run in an empty folder, with the tests of a bundle and without Go.
+func (c *checkout) runBundled(bundle string, args ...string) result {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
+	defer cancel()
+	return c.execute(ctx, c.t.TempDir(), &app{preflight: func(context.Context, []string) error { return nil }, bundle: bundle}, args)
+}
+
 func (c *checkout) runIn(ctx context.Context, folder string, preflight func(context.Context, []string) error, args ...string) result {
 	c.t.Helper()
+	return c.execute(ctx, folder, &app{preflight: preflight}, args)
+}
+
+func (c *checkout) execute(ctx context.Context, folder string, a *app, args []string) result {
+	c.t.Helper()
 	var out, errs bytes.Buffer
-	a := &app{
-		out: &out, err: &errs, getwd: func() (string, error) { return folder, nil }, preflight: preflight,
-		environ: append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "COUNTERSIGN_TARGET=", "COUNTERSIGN_STRICT=",
-			"COUNTERSIGN_ARTIFACTS=", "COUNTERSIGN_TIMEOUT_SCALE=", "COMPLEMENT_BASE_IMAGE="),
-	}
+	a.out, a.err, a.getwd = &out, &errs, func() (string, error) { return folder, nil }
+	a.environ = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "COUNTERSIGN_TARGET=", "COUNTERSIGN_STRICT=",
+		"COUNTERSIGN_ARTIFACTS=", "COUNTERSIGN_TIMEOUT_SCALE=", "COMPLEMENT_BASE_IMAGE=")
 	r := result{code: a.execute(ctx, args), out: out.String(), err: errs.String()}
 	written := filepath.Join(folder, defaultReport)
 	if _, err := os.Stat(filepath.Join(written, report.FileName)); err == nil {

@@ -21,7 +21,7 @@ and has none, a test that covers nothing, and an ID that is not in the catalogue
 requirements of each proposal are catalogued, can be tested, and are covered by a test.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			module, err := a.findModule()
+			module, err := a.findModule() // the sources are read
 			if err != nil {
 				return err
 			}
@@ -29,7 +29,7 @@ requirements of each proposal are catalogued, can be tested, and are covered by 
 			if err != nil {
 				return err
 			}
-			tests, err := scan(module)
+			tests, err := (&origin{root: module}).scan()
 			if err != nil {
 				return err
 			}

@@ -35,8 +35,8 @@ functions cover it. A dash means that a test is planned.
 				return err
 			}
 			tests := &coverage.Tests{}
-			if module, err := a.findModule(); err == nil {
-				if tests, err = scan(module); err != nil {
+			if origin, err := a.origin(); err == nil {
+				if tests, err = origin.scan(); err != nil {
 					return err
 				}
 			}

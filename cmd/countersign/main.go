@@ -8,6 +8,7 @@
 //	countersign list           the requirements, and which tests cover them
 //	countersign explain ID     everything about one requirement
 //	countersign lint           check that requirements and tests agree
+//	countersign bundle DIR     build the tests, to be run without Go
 //	countersign serve          run the reference homeserver
 //	countersign help exit-codes
 package main
@@ -31,7 +32,7 @@ func main() {
 	cobra.EnableCommandSorting = false // help lists the commands in the order of their use
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := (&app{
-		out: os.Stdout, err: os.Stderr, environ: os.Environ(), getwd: os.Getwd, preflight: preflight,
+		out: os.Stdout, err: os.Stderr, environ: os.Environ(), getwd: os.Getwd, preflight: preflight, bundle: bundled(),
 	}).execute(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -42,6 +43,8 @@ type app struct {
 	out, err io.Writer
 	environ  []string
 	getwd    func() (string, error)
+	// bundle is the folder of the bundle that the program belongs to, or empty.
+	bundle string
 	// preflight tells cheaply whether homeservers can be started as the environment asks.
 	preflight func(ctx context.Context, environ []string) error
 }
@@ -92,6 +95,7 @@ func (a *app) commands() []*cobra.Command {
 		a.listCommand(),
 		a.explainCommand(),
 		a.lintCommand(),
+		a.bundleCommand(),
 		a.serveCommand(),
 		a.healthcheckCommand(),
 		exitCodesTopic(),

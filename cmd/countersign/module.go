@@ -20,6 +20,32 @@ import (
 // moduleName is the module whose tests the command line runs.
 const moduleName = "countersign"
 
+// origin is where the tests come from: a checkout, in which the go command builds them, or a bundle,
+// in which they are built already.
+type origin struct {
+	// root is the root of the checkout, or the folder of the bundle.
+	root string
+	// index is what the bundle holds; nil for a checkout.
+	index *bundleIndex
+}
+
+// origin finds the tests: beside the program, if it was bundled with them, and otherwise in the
+// checkout that the working directory is in.
+func (a *app) origin() (*origin, error) {
+	if a.bundle != "" {
+		index, err := readIndex(a.bundle)
+		if err != nil {
+			return nil, exitf(report.ExitHarness, "the tests that this program was bundled with cannot be used: %v", err)
+		}
+		return &origin{a.bundle, index}, nil
+	}
+	module, err := a.findModule()
+	if err != nil {
+		return nil, err
+	}
+	return &origin{root: module}, nil
+}
+
 // findModule returns the root of the checkout that the working directory is in.
 func (a *app) findModule() (string, error) {
 	start, err := a.getwd()
@@ -33,7 +59,7 @@ func (a *app) findModule() (string, error) {
 		parent := filepath.Dir(folder)
 		if parent == folder {
 			return "", exitf(report.ExitUsage,
-				"%s is not in a checkout of countersign, whose tests are needed; change into one first", start)
+				"%s is not in a checkout of countersign, whose tests are needed; change into one first, or use a bundle", start)
 		}
 		folder = parent
 	}
@@ -54,9 +80,12 @@ func modulePath(file string) string {
 	return ""
 }
 
-// scan reads the tests of the checkout.
-func scan(module string) (*coverage.Tests, error) {
-	tests, err := coverage.Scan(os.DirFS(module))
+// scan reads which tests there are and what they cover.
+func (o *origin) scan() (*coverage.Tests, error) {
+	if o.index != nil {
+		return &coverage.Tests{Tests: o.index.Tests}, nil
+	}
+	tests, err := coverage.Scan(os.DirFS(o.root))
 	if err != nil {
 		return nil, exitf(report.ExitHarness, "%v", err)
 	}
@@ -64,9 +93,12 @@ func scan(module string) (*coverage.Tests, error) {
 }
 
 // suites are the names of the test packages, sorted.
-func suites(module string) ([]string, error) {
+func (o *origin) suites() ([]string, error) {
+	if o.index != nil {
+		return slices.Clone(o.index.Suites), nil
+	}
 	var found []string
-	root := filepath.Join(module, coverage.Folder)
+	root := filepath.Join(o.root, coverage.Folder)
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -86,7 +118,10 @@ func suites(module string) ([]string, error) {
 
 // identity says which version of the suite this is. A program that was built in a checkout knows
 // its commit; one that `go run` built does not, and git is asked.
-func identity(ctx context.Context, module string) report.Suite {
+func (o *origin) identity(ctx context.Context) report.Suite {
+	if o.index != nil {
+		return o.index.Suite
+	}
 	suite := report.Suite{Name: moduleName, Version: "(devel)"}
 	dirty := false
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -101,8 +136,8 @@ func identity(ctx context.Context, module string) report.Suite {
 		}
 	}
 	if suite.Commit == "" {
-		suite.Commit = git(ctx, module, "rev-parse", "HEAD")
-		dirty = suite.Commit != "" && git(ctx, module, "status", "--porcelain", "--untracked-files=no") != ""
+		suite.Commit = git(ctx, o.root, "rev-parse", "HEAD")
+		dirty = suite.Commit != "" && git(ctx, o.root, "status", "--porcelain", "--untracked-files=no") != ""
 	}
 	if dirty {
 		suite.Commit += "+dirty"

@@ -4,37 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"countersign/report"
+	"countersign/report/verdict"
 	"countersign/requirements"
 )
 
 // errTooLong is why a run that exceeds its limit is ended.
 var errTooLong = errors.New("the run took too long")
 
-// perform runs the tests and judges what they say. A run that is interrupted, or that cannot run
-// its tests, is reported as far as it got; the error is for a machine that cannot run tests at
-// all.
-func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan, verbose bool) (*report.Run, error) {
-	goCommand, err := exec.LookPath("go")
+// perform runs the tests, judges what they say, and hands the result to finish, whose error it
+// returns. A run that is interrupted, or that cannot run its tests, is reported as far as it got; any
+// other error is for a machine that cannot run tests at all. Homeservers that are to be kept are up
+// until ctx ends, after the result has been handed on.
+func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan, verbose bool, finish func(*report.Run) error) error {
+	execute, err := a.executor(p)
 	if err != nil {
-		return nil, exitf(report.ExitHarness, "there is no go command in PATH; install Go 1.26 or newer")
+		return err
 	}
 	run := &report.Run{
-		Suite:    identity(ctx, p.module),
+		Suite:    p.origin.identity(ctx),
 		Target:   p.target,
 		Strict:   p.strict,
 		Command:  p.command,
 		Selected: p.selected,
 		Shard:    p.shard,
-		Machine:  report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+		Machine:  report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: p.origin.goVersion()},
 		Started:  time.Now().UTC().Truncate(time.Millisecond),
 	}
 	fmt.Fprintf(a.out, "Running %d tests of %s against %s.\n", len(p.tests), strings.Join(p.suites, " and "), p.target)
@@ -43,12 +43,29 @@ func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan,
 	collector := report.NewCollector(all)
 	collector.OnTest = progress.Test
 	collector.Covered = func(id string) bool { return len(p.all.Covering(id)) > 0 }
-	limited, cancel := context.WithTimeoutCause(ctx, p.runLimit, errTooLong)
+	end := func() error {
+		progress.Close()
+		run.DurationSeconds = time.Since(run.Started).Round(time.Millisecond).Seconds()
+		collector.Finish(run)
+		for i := range run.Tests {
+			run.Tests[i].Transcript = below(p.report, run.Tests[i].Transcript)
+		}
+		return finish(run)
+	}
+	held, heldErr := false, error(nil)
+	collector.OnKept = func(kept verdict.Kept) {
+		held, heldErr = true, end()
+		a.printKept(kept)
+	}
+	limited, cancel := ctx, func() {}
+	if p.runLimit > 0 {
+		limited, cancel = context.WithTimeoutCause(ctx, p.runLimit, errTooLong)
+	}
 	defer cancel()
-	complaints, err := a.goTest(limited, goCommand, p, collector.Read)
-	progress.Close()
-
+	complaints, err := execute(limited, collector.Read)
 	switch {
+	case held:
+		return heldErr
 	case errors.Is(context.Cause(limited), errTooLong):
 		collector.Fail(fmt.Sprintf("the run took longer than %s and was ended; raise --timeout-scale on a slow machine", p.runLimit))
 	case ctx.Err() != nil:
@@ -58,65 +75,18 @@ func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan,
 	case collector.Packages() == 0:
 		collector.Fail("go test ran no tests: " + strings.Join(strings.Fields(complaints+" "+collector.Stray()), " "))
 	}
-	run.DurationSeconds = time.Since(run.Started).Round(time.Millisecond).Seconds()
-	collector.Finish(run)
-	for i := range run.Tests {
-		run.Tests[i].Transcript = below(p.report, run.Tests[i].Transcript)
-	}
-	return run, nil
+	return end()
 }
 
-// goTest runs the go command, lets read have its output, and returns what it complained about. When
-// the context ends, the whole process group is interrupted, and killed when it does not end.
-func (a *app) goTest(ctx context.Context, goCommand string, p *plan, read func(io.Reader) error) (string, error) {
-	output, input := io.Pipe()
-	complaints := &lastBytes{limit: 4 << 10}
-	command := exec.CommandContext(ctx, goCommand, p.goTest()...)
-	command.Dir = p.module
-	command.Env = p.environ
-	command.Stdout = input
-	command.Stderr = complaints
-	command.WaitDelay = p.grace
-	ownGroup(command)
-
-	finished := make(chan error, 1)
-	go func() {
-		err := read(output)
-		// Whatever happens to the reader, the tests must not block on their output.
-		_, drainErr := io.Copy(io.Discard, output)
-		finished <- errors.Join(err, drainErr)
-	}()
-	err := command.Start()
-	if err == nil {
-		err = command.Wait()
-		if ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
-			killGroup(command)
-		}
+// printKept says how homeservers that are kept are reached.
+func (a *app) printKept(kept verdict.Kept) {
+	fmt.Fprintf(a.out, "\nThe homeservers stay up until Ctrl-C.\n")
+	for _, server := range kept.Servers {
+		fmt.Fprintf(a.out, "%s  %s\n", server.Server, server.Name)
+		fmt.Fprintf(a.out, "     clients   %s\n     servers   https://%s\n", server.Client, server.Federation)
 	}
-	input.Close() //nolint:errcheck // closing a pipe with no error always succeeds
-	readErr := <-finished
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
-		err = nil // that tests failed is told by what they said
-	}
-	return complaints.String(), errors.Join(err, readErr)
-}
-
-// lastBytes keeps the end of what is written to it.
-type lastBytes struct {
-	limit int
-	text  []byte
-}
-
-func (l *lastBytes) Write(text []byte) (int, error) {
-	l.text = append(l.text, text...)
-	if extra := len(l.text) - l.limit; extra > 0 {
-		l.text = append(l.text[:0], l.text[extra:]...)
-	}
-	return len(text), nil
-}
-
-func (l *lastBytes) String() string {
-	return strings.TrimSpace(strings.ToValidUTF8(string(l.text), ""))
+	fmt.Fprintf(a.out, "\nTheir certificates are vouched for by %s.\n", a.shorten(filepath.Join(filepath.Dir(kept.Attach), kept.CA)))
+	fmt.Fprintf(a.out, "To test them again: countersign run --target attach:%s\n", a.shorten(kept.Attach))
 }
 
 // progress shows a run while it runs: as a bar on a terminal, as plain lines elsewhere.

@@ -16,8 +16,8 @@ import (
 
 // plan is what a run is going to do.
 type plan struct {
-	// module is the root of the checkout.
-	module string
+	// origin is where the tests are.
+	origin *origin
 	// target and strict are what the environment of the tests says.
 	target string
 	strict bool
@@ -35,6 +35,8 @@ type plan struct {
 	// repeat is how often every test runs, and failFast ends a suite at its first failure.
 	repeat   int
 	failFast bool
+	// keep leaves the homeservers up after the tests.
+	keep bool
 	// environ is the environment of the tests.
 	environ []string
 	// report is the folder for the report, absolute.
@@ -48,18 +50,21 @@ type plan struct {
 
 // plan turns flags into what to do. Its errors are the fault of the command line.
 func (a *app) plan(all *requirements.Catalogue, flags *runFlags) (*plan, error) {
-	module, err := a.findModule()
+	origin, err := a.origin()
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{module: module, environ: slices.Clone(a.environ), command: flags.commandLine(), repeat: flags.repeat, failFast: flags.failFast}
+	p := &plan{origin: origin, keep: flags.keep, environ: slices.Clone(a.environ), command: flags.commandLine(), repeat: flags.repeat, failFast: flags.failFast}
 	if err := p.configure(a, flags); err != nil {
 		return nil, err
 	}
 	if err := p.chooseSuites(flags.suites); err != nil {
 		return nil, err
 	}
-	return p, p.chooseTests(all, flags)
+	if err := p.chooseTests(all, flags); err != nil {
+		return nil, err
+	}
+	return p, p.chooseKeep()
 }
 
 // configure fills what the environment of the tests says, flags first.
@@ -114,19 +119,39 @@ func (p *plan) configure(a *app, flags *runFlags) error {
 	return nil
 }
 
-// goTest is the command line of the go command.
-func (p *plan) goTest() []string {
-	args := []string{"test", "-json", "-count=" + strconv.Itoa(p.repeat), "-timeout=" + p.packageLimit.String()}
+// flags are the flags of the testing package, each behind a prefix.
+func (p *plan) flags(prefix string) []string {
+	args := []string{prefix + "count=" + strconv.Itoa(p.repeat), prefix + "timeout=" + p.packageLimit.String()}
 	if p.failFast {
-		args = append(args, "-failfast")
+		args = append(args, prefix+"failfast")
 	}
 	if p.pattern != "" {
-		args = append(args, "-run="+p.pattern)
+		args = append(args, prefix+"run="+p.pattern)
 	}
+	return args
+}
+
+// goTest is the command line of the go command.
+func (p *plan) goTest() []string {
+	args := append([]string{"test", "-json"}, p.flags("-")...)
 	for _, suite := range p.suites {
 		args = append(args, "./"+coverage.Folder+"/"+suite)
 	}
 	return args
+}
+
+// chooseKeep prepares for homeservers that stay up: nothing may end the tests' process meanwhile.
+func (p *plan) chooseKeep() error {
+	p.set(conform.KeepVariable, "")
+	if !p.keep {
+		return nil
+	}
+	if len(p.suites) > 1 {
+		return exitf(report.ExitUsage, "--keep leaves the homeservers of one suite up; choose it with --suite: %s", strings.Join(p.suites, ", "))
+	}
+	p.set(conform.KeepVariable, "1")
+	p.packageLimit, p.runLimit = 0, 0
+	return nil
 }
 
 // get is the value of a variable in the environment of the tests.
@@ -139,6 +164,12 @@ func (a *app) printPlan(p *plan) {
 	fmt.Fprintf(a.out, "target: %s\n", p.target)
 	for _, t := range p.tests {
 		fmt.Fprintf(a.out, "%s  %s\n", t.ID(), strings.Join(t.Covers, " "))
+	}
+	if p.origin.index != nil {
+		for _, suite := range p.suites {
+			fmt.Fprintln(a.out, strings.Join(p.prebuilt(suite), " "))
+		}
+		return
 	}
 	fmt.Fprintf(a.out, "go %s\n", strings.Join(p.goTest(), " "))
 }

@@ -35,6 +35,7 @@ type runFlags struct {
 	report       string
 	timeoutScale float64
 	strict       bool
+	keep         bool
 	dryRun       bool
 	verbose      bool
 	expectations expectationFlags
@@ -78,6 +79,7 @@ The exit codes are explained by: countersign help exit-codes`,
 	f.StringVar(&flags.shard, "shard", "", "one part of the tests: 2/3 is the second of three (or 1+1/3, counted from zero); countersign report merge joins them")
 	f.IntVar(&flags.repeat, "repeat", 1, "run every test so many times, to find the flaky ones")
 	f.BoolVar(&flags.failFast, "fail-fast", false, "begin no further test in a suite after its first failure")
+	f.BoolVar(&flags.keep, "keep", false, "leave the homeservers of one suite up after its tests, and print how to reach them")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "print what would run, and start nothing")
 	f.BoolVar(&flags.dryRun, "list-only", false, "the same as --dry-run")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "one line per test case")
@@ -104,14 +106,12 @@ func (a *app) run(ctx context.Context, flags *runFlags) error {
 	if err := a.preflight(ctx, p.environ); err != nil {
 		return err
 	}
-	result, err := a.perform(ctx, all, p, flags.verbose)
-	if err != nil {
-		return err
-	}
-	if known != nil {
-		known.Apply(result, all, result.Started, flags.expectations.strict)
-	}
-	return a.publish(result, all, p.report)
+	return a.perform(ctx, all, p, flags.verbose, func(result *report.Run) error {
+		if known != nil {
+			known.Apply(result, all, result.Started, flags.expectations.strict)
+		}
+		return a.publish(result, all, p.report)
+	})
 }
 
 // outcome is the error that carries a finished run's exit code. The printer has said what is

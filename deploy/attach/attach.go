@@ -55,7 +55,7 @@ type Description struct {
 	// 8448, when empty.
 	Federation string `yaml:"federation"`
 	// Log is a file that the server prints to; without it there are no logs.
-	Log string `yaml:"log"`
+	Log string `yaml:"log,omitempty"`
 }
 
 // Load reads and checks a file, which is looked for as deploy.FindUp does, for the servers with the

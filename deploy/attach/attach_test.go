@@ -55,6 +55,19 @@ servers:
 	logs, err := hs1.Logs(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "hello", logs)
+
+	// What describes a deployment is what can be attached to.
+	written, err := Write(filepath.Join(t.TempDir(), "new"), d)
+	require.NoError(t, err)
+	again, err := Open(ctx, deploy.Config{}, written, "hs1", "hs2")
+	require.NoError(t, err)
+	for _, alias := range []string{"hs1", "hs2"} {
+		s, other := d.Server(alias), again.Server(alias)
+		require.Equal(t, []string{s.Name(), s.ClientURL(), s.FederationAddr()}, []string{other.Name(), other.ClientURL(), other.FederationAddr()})
+	}
+	require.Equal(t, d.CA().CertPEM(), again.CA().CertPEM())
+	require.Equal(t, []string{d.PeerHost(), d.PeerListenAddr()}, []string{again.PeerHost(), again.PeerListenAddr()})
+	require.NoError(t, again.Close(ctx))
 	_, err = hs2.Logs(ctx)
 	require.ErrorIs(t, err, deploy.ErrUnsupported)
 	require.NoError(t, d.Close(ctx))

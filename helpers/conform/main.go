@@ -97,7 +97,14 @@ func runPackage(ctx context.Context, options Options, tests func() int, out, log
 		printFact(out, facts[server.Alias()])
 	}
 	shared.Store(&stage{deployment: deployment, facts: facts})
-	return tests()
+	code = tests()
+	if config.Keep {
+		if err := keep(deployment, config.Artifacts, out); err != nil {
+			return refuse(out, log, err)
+		}
+		<-ctx.Done() // an interrupt ends the process first, once the homeservers are removed
+	}
+	return code
 }
 
 // aliases are the names of the homeservers of a deployment: hs1, hs2, ...

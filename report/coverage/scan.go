@@ -23,22 +23,22 @@ import (
 // Test is a test function.
 type Test struct {
 	// Suite is the package's folder below tests/, such as "msc4243".
-	Suite string
+	Suite string `json:"suite"`
 	// Name is the function's name.
-	Name string
+	Name string `json:"name"`
 	// Position is where the function is: "tests/msc4243/signing_test.go:12".
-	Position string
+	Position string `json:"position"`
 	// CallsCovers says that the function, or what it refers to, calls conform.Covers.
-	CallsCovers bool
+	CallsCovers bool `json:"calls_covers,omitempty"`
 	// Judges says that the function, or what it refers to, uses the helpers or blueprints by which
 	// a test reaches a homeserver. One that does not can only check the tests themselves, such as
 	// that a table is complete.
-	Judges bool
+	Judges bool `json:"judges,omitempty"`
 	// Deals says that the function, or what it refers to, deals its subtests out over the parts of a
 	// run with conform.Deal.
-	Deals bool
+	Deals bool `json:"deals,omitempty"`
 	// Covers are the IDs that it covers, sorted.
-	Covers []string
+	Covers []string `json:"covers"`
 }
 
 // ID names the test as reports do: suite and name.

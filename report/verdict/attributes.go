@@ -59,7 +59,31 @@ const (
 	//
 	//	countersign: fact: {"server":"hs1","name":"...","version":"...","room_versions":{"12":"stable"}}
 	LineFact = "countersign: fact: "
+
+	// LineKept starts a line that carries a Kept as JSON. It comes after the tests, when the homeservers
+	// are to stay up; the test binary then waits until it is interrupted.
+	LineKept = "countersign: kept: "
 )
+
+// Kept is the JSON value of a LineKept line: how to reach homeservers that stay up.
+type Kept struct {
+	// Servers are the homeservers.
+	Servers []KeptServer `json:"servers"`
+	// Attach is a file that describes them, for the target attach:FILE, and CA the file with the
+	// certificate of the authority that vouches for theirs, beside it.
+	Attach string `json:"attach"`
+	CA     string `json:"ca"`
+}
+
+// KeptServer is one of Kept.
+type KeptServer struct {
+	// Server is its alias, and Name its Matrix server name.
+	Server string `json:"server"`
+	Name   string `json:"name"`
+	// Client is the base URL of the client-server API, and Federation the host:port of the other.
+	Client     string `json:"client"`
+	Federation string `json:"federation"`
+}
 
 // Fact is the JSON value of a LineFact line: what one homeserver under test says about itself.
 type Fact struct {
