@@ -32,6 +32,10 @@ type Config struct {
 	RoomVersion4243 string `env:"COUNTERSIGN_ROOM_VERSION_4243" default:"org.matrix.12.4243" help:"The room version identifier that the servers use for the rooms of MSC4243."`
 	// Flood is how many made-up members the tests of floods send into a room.
 	Flood int `env:"COUNTERSIGN_FLOOD" default:"1000" help:"How many made-up members the tests of floods have join a room. 20000 is a load test of minutes."`
+	// Mutant is what the reference homeserver is to do wrong.
+	Mutant string `env:"COUNTERSIGN_MUTANT" help:"The name of a deliberate defect, a permitted variant or a dead server that the reference homeserver is to be, for the target 'embedded' only: 'countersign kill --list' prints them all. 'countersign kill' sets it."`
+	// Reached is a file for the names of the defects that could have shown.
+	Reached string `env:"COUNTERSIGN_REACHED" help:"A file to which the reference homeserver, as the target 'embedded', adds the names of the defects that would have shown. 'countersign kill' sets it."`
 	// Strict raises ambiguous requirements to failures.
 	Strict bool `env:"COUNTERSIGN_STRICT" default:"0" help:"If 1, a departure from the recommended reading of an ambiguous text is a failure, not a warning."`
 	// Artifacts is a folder for what a run leaves to be read, or empty.

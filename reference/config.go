@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 
@@ -37,12 +38,20 @@ type Config struct {
 	RoomVersions []matrix.RoomVersion
 	// Logger receives what the server has to say; nil discards it.
 	Logger *slog.Logger
+	// Defect is the name of a Mutant, a Variant or a DeadServer to be; empty for the honest homeserver.
+	Defect string
+	// Reached, unless it is nil, is called with the names of the mutants and variants from which this
+	// server could have been told apart, as often as that is so. It must be safe for concurrent use.
+	Reached func(defect string)
 }
 
 // check reports what is missing or malformed.
 func (c Config) check() error {
 	if _, err := matrix.ParseServerName(c.ServerName); err != nil {
 		return err
+	}
+	if c.Defect != "" && !isDefect(c.Defect) {
+		return fmt.Errorf("there is no mutant, variant or dead server %q", c.Defect)
 	}
 	switch {
 	case c.DataDir == "":

@@ -17,6 +17,7 @@ import (
 	"countersign/reference/account"
 	"countersign/reference/clientapi"
 	"countersign/reference/clientapi/userdb"
+	"countersign/reference/defect"
 	"countersign/reference/fed"
 	"countersign/reference/participant"
 	"countersign/reference/room"
@@ -80,12 +81,14 @@ func Open(config Config) (*Server, error) {
 // assemble makes the parts of the server and connects them.
 func (s *Server) assemble() error {
 	name, logger := matrix.ServerName(s.config.ServerName), s.config.Logger
+	defects := defect.Only(s.config.Defect, s.config.Reached)
 	key, err := signingKey(s.db, name)
 	if err != nil {
 		return err
 	}
 	s.client = fed.NewClient(fed.ClientOptions{
 		ServerName: name, Key: key, RootCAs: s.config.RootCAs, Logger: logger, Clock: time.Now,
+		Defects: defects,
 	})
 	s.queue = fed.NewQueue(s.db, s.client, logger)
 	s.keys = fed.NewKeyRing(s.db, s.client, time.Now)
@@ -97,10 +100,13 @@ func (s *Server) assemble() error {
 		ServerName: name, Keys: serverKeys, Peers: s.client, Logger: logger, Clock: time.Now,
 	})
 	users := userdb.New(s.db, name)
-	s.directory = account.New(account.Options{DB: s.db, ServerName: name, Peers: s.client, Logger: logger, Clock: time.Now})
+	s.directory = account.New(account.Options{
+		DB: s.db, ServerName: name, Peers: s.client, Logger: logger, Clock: time.Now, Defects: defects,
+	})
 	s.engine, err = room.New(room.Options{
 		DB: s.db, ServerName: name, ServerKey: key, Directory: s.directory, Peers: s.client, Keys: s.keys,
-		ServerKeys: serverKeys, Domains: s.domains, RoomVersions: s.config.roomVersions(), Outbox: s.queue, Users: users, Logger: logger, Clock: time.Now,
+		ServerKeys: serverKeys, Domains: s.domains, RoomVersions: s.config.roomVersions(), Outbox: s.queue, Users: users, Logger: logger,
+		Clock: time.Now, Defects: defects,
 	})
 	if err != nil {
 		return err
@@ -113,11 +119,11 @@ func (s *Server) assemble() error {
 	api := clientapi.New(clientapi.Options{
 		ServerName: name, Users: users, Engine: s.engine, Directory: s.directory, Peers: s.client, Outbox: s.queue,
 		RegistrationSharedSecret: s.config.RegistrationSharedSecret, AppServices: services, Outside: s.outside,
-		Logger: logger, Clock: time.Now,
+		Logger: logger, Clock: time.Now, Defects: defects,
 	})
 	federation := fed.NewServer(fed.ServerOptions{
 		ServerName: name, Key: key, Keys: s.keys, Client: s.client, Queue: s.queue, Engine: s.engine,
-		Directory: s.directory, Local: api, Logger: logger, Clock: time.Now,
+		Directory: s.directory, Local: api, Logger: logger, Clock: time.Now, Defects: defects,
 	})
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.clients = s.httpServer(api.Handler())

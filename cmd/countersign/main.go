@@ -9,6 +9,7 @@
 //	countersign explain ID     everything about one requirement
 //	countersign lint           check that requirements and tests agree
 //	countersign bundle DIR     build the tests, to be run without Go
+//	countersign kill           run the suite against deliberate defects, to prove that it tests
 //	countersign serve          run the reference homeserver
 //	countersign help exit-codes
 package main
@@ -96,6 +97,7 @@ func (a *app) commands() []*cobra.Command {
 		a.explainCommand(),
 		a.lintCommand(),
 		a.bundleCommand(),
+		a.killCommand(),
 		a.serveCommand(),
 		a.healthcheckCommand(),
 		exitCodesTopic(),

@@ -43,6 +43,7 @@ type Server struct {
 	options        Options
 	dir            string
 	log            *boundedlog.Log
+	reached        *reached
 	name           string
 	clientAddr     string
 	federationAddr string
@@ -81,6 +82,9 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 
 func (s *Server) firstStart(ctx context.Context) (err error) {
 	if s.log, err = boundedlog.Open(filepath.Join(s.dir, "server.log"), boundedlog.DefaultLimit); err != nil {
+		return err
+	}
+	if s.reached, err = openReached(s.options.Config.Reached); err != nil {
 		return err
 	}
 	if err = s.options.Config.WriteAppServices(s.appServices()); err != nil {
@@ -126,6 +130,8 @@ func (s *Server) run(ctx context.Context, client, federation net.Listener) error
 		RegistrationSharedSecret: deploy.RegistrationSharedSecret,
 		AppServiceDir:            s.appServices(),
 		Logger:                   slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: level})),
+		Defect:                   s.options.Config.Mutant,
+		Reached:                  s.reached.note(),
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: opening the homeserver: %w", s.options.Alias, err), closeListener(client), closeListener(federation))
@@ -278,7 +284,7 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
-	err := s.stop(ctx)
+	err := errors.Join(s.stop(ctx), s.reached.close())
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}

@@ -171,10 +171,10 @@ func TestAnswersChangeStates(t *testing.T) {
 	user := a.Key().UserID("there")
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := readAnswer(marshal(map[string]any{"account_keys": map[string]any{key: c.entry}}), "there", []matrix.UserID{user})
+			r, err := new(Directory).readAnswer(marshal(map[string]any{"account_keys": map[string]any{key: c.entry}}), "there", []matrix.UserID{user})
 			require.NoError(t, err)
 			for _, step := range []struct{ old, want Entry }{{Entry{}, c.fromUnverified}, {verified, c.fromVerified}, {gone, gone}} {
-				got, _ := transition(step.old, r.said[user])
+				got, _ := new(Directory).transition(step.old, r.said[user])
 				require.Equal(t, step.want, got, "from %s", step.old.State)
 			}
 		})
@@ -185,7 +185,7 @@ func TestUnsolicitedEntries(t *testing.T) {
 	asked, stranger := newAccount(t), newAccount(t)
 	user := asked.Key().UserID("there")
 	read := func(entries map[string]json.RawMessage) (answerRead, error) {
-		return readAnswer(marshal(map[string]any{"account_keys": entries}), "there", []matrix.UserID{user})
+		return new(Directory).readAnswer(marshal(map[string]any{"account_keys": entries}), "there", []matrix.UserID{user})
 	}
 	r, err := read(map[string]json.RawMessage{stranger.Key().String(): named(t, stranger, "carol")})
 	require.NoError(t, err)
@@ -444,7 +444,7 @@ func TestAnswerTellsOfErasures(t *testing.T) {
 			seen[key.Str] = true
 			k, err := matrix.ParseAccountKey(key.Str)
 			require.NoError(t, err)
-			require.Equal(t, Entry{State: Erased}, readEntry(key.Str, json.RawMessage(entry.Raw), "here"))
+			require.Equal(t, Entry{State: Erased}, new(Directory).readEntry(key.Str, json.RawMessage(entry.Raw), "here"))
 			require.NoError(t, matrix.VerifyJSON([]byte(entry.Raw), key.Str, matrix.AccountKeyID, k.PublicKey()))
 			require.False(t, entry.Get("account_name").Exists())
 			return true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 	"countersign/reference/store"
 )
@@ -50,4 +51,6 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock.
 	Clock func() time.Time
+	// Defects are what the server does wrong on purpose.
+	Defects defect.Set
 }

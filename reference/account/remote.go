@@ -84,11 +84,16 @@ func (d *Directory) remoteKeys(name matrix.UserID) (keys []matrix.UserID) {
 // transition applies the state machine to what a domain has said about one of its keys, and reports
 // whether anything changed. Verified keys keep their name, whatever is said later, and Erased is
 // final (MSC4243, "Handling GDPR erasure"; matrix M2 of the catalogue).
-func transition(old Entry, said Entry) (Entry, bool) {
+func (d *Directory) transition(old Entry, said Entry) (Entry, bool) {
 	switch {
+	case d.mistakenTransition(old, said):
+		return said, true
 	case old.State == Erased:
 		return old, false
 	case said.State == Erased:
+		if old.State == Verified && d.Defects.Has("EraseOnlyUnverifiedUsers") || old.State == Unverified && d.Defects.Has("EraseOnlyVerifiedUsers") {
+			return old, false
+		}
 		return Entry{State: Erased}, true
 	case old.State == Unverified && said.State == Verified:
 		return said, true
@@ -109,7 +114,7 @@ func (d *Directory) learn(said map[matrix.UserID]Entry) error {
 			if err != nil {
 				return err
 			}
-			e, changed := transition(old.entry(), s)
+			e, changed := d.transition(old.entry(), s)
 			if !changed {
 				continue
 			}

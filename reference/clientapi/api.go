@@ -16,6 +16,7 @@ import (
 	"countersign/matrix"
 	"countersign/reference/account"
 	"countersign/reference/clientapi/userdb"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 	"countersign/reference/room"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	Logger  *slog.Logger
 	// Clock tells the time.
 	Clock func() time.Time
+	// Defects are what the server does wrong on purpose.
+	Defects defect.Set
 }
 
 // API is the client-server API of one homeserver. It is safe for concurrent use. It also answers
@@ -58,6 +61,7 @@ type API struct {
 	outside   *http.Client
 	logger    *slog.Logger
 	now       func() time.Time
+	defects   defect.Set
 
 	hub       *hub
 	relations *relationIndex
@@ -74,7 +78,7 @@ type API struct {
 func New(o Options) *API {
 	a := &API{
 		server: o.ServerName, users: o.Users, engine: o.Engine, directory: o.Directory, peers: o.Peers, outbox: o.Outbox,
-		secret: o.RegistrationSharedSecret, services: o.AppServices, outside: o.Outside, logger: o.Logger, now: o.Clock,
+		secret: o.RegistrationSharedSecret, services: o.AppServices, outside: o.Outside, logger: o.Logger, now: o.Clock, defects: o.Defects,
 		hub: newHub(), fleeting: &fleetingClock{}, nonces: newNonces(o.Clock),
 	}
 	a.typing = newTyping(o.Clock, a.fleeting)

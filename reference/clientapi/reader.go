@@ -36,7 +36,7 @@ type reader struct {
 // translator is the translator of a room.
 func (a *API) translator(roomID string, v matrix.RoomVersion) translator {
 	t := translator{
-		names: newMemo(a.directory), version: v, exists: a.users.Exists, server: a.server,
+		names: newMemo(a.directory), version: v, exists: a.users.Exists, server: a.server, defects: a.defects,
 		membership: func(user matrix.UserID) string {
 			m, _ := a.engine.Membership(roomID, user)
 			return m.Membership

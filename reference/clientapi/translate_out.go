@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 )
 
 // names maps the users of rooms to those that clients know and back. *account.Directory implements it.
@@ -33,6 +34,7 @@ type translator struct {
 	membership func(matrix.UserID) string
 	// company is set for rooms with participation.
 	company company
+	defects defect.Set
 }
 
 // user is a room's user as clients know it; ok is false when clients must not be told. D-45: in rooms with
@@ -142,6 +144,9 @@ func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
 	name, ok := t.user(e.Sender())
 	if !ok {
 		name = ""
+	}
+	if sent := gjson.GetBytes(e.Unsigned(), "sender_account"); sent.Exists() && t.defects.Has("TrustInboundUnsigned") {
+		return &senderAccount{Key: sent.Get("key").Str, UserID: matrix.UserID(sent.Get("user_id").Str)}
 	}
 	return &senderAccount{Key: e.Sender().Localpart(), UserID: name}
 }

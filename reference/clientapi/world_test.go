@@ -3,6 +3,7 @@ package clientapi
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -100,6 +101,8 @@ func (n *network) sent(eduType string) (edus []sentEDU) {
 func (n *network) VerifyKey(context.Context, matrix.ServerName, matrix.KeyID, int64) ([]byte, error) {
 	return nil, fmt.Errorf("no keys in this test")
 }
+
+func (n *network) KnownKeys(matrix.ServerName) map[matrix.KeyID]ed25519.PublicKey { return nil }
 
 func (n *network) KnownKey(matrix.ServerName, matrix.KeyID, int64) ([]byte, bool) { return nil, false }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 )
 
@@ -41,6 +42,8 @@ type ClientOptions struct {
 	RootCAs *x509.CertPool
 	Logger  *slog.Logger
 	Clock   func() time.Time
+	// Defects are what the server does wrong on purpose.
+	Defects defect.Set
 }
 
 // Client sends signed requests to other servers. It is safe for concurrent use.

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -93,6 +94,13 @@ func (k *KeyRing) KnownKey(server matrix.ServerName, id matrix.KeyID, at int64) 
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	return k.known[server].keyAt(id, at)
+}
+
+// KnownKeys implements room.KeyRing; it looks in memory only.
+func (k *KeyRing) KnownKeys(server matrix.ServerName) map[matrix.KeyID]ed25519.PublicKey {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return maps.Clone(k.known[server].VerifyKeys)
 }
 
 // RequestKey is the key by which a server signs requests now.

@@ -12,6 +12,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 	"countersign/reference/room"
 )
@@ -36,6 +37,8 @@ type ServerOptions struct {
 	Local      Local
 	Logger     *slog.Logger
 	Clock      func() time.Time
+	// Defects are what the server does wrong on purpose.
+	Defects defect.Set
 }
 
 // Server serves the server-server API. It is an http.Handler.

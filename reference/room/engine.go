@@ -9,11 +9,13 @@ package room
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"time"
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/defect"
 	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/store"
@@ -41,6 +43,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock.
 	Clock func() time.Time
+	// Defects are what the server does wrong on purpose.
+	Defects defect.Set
 }
 
 // KeyRing finds the signing keys of servers. Rooms with account keys never use it.
@@ -50,6 +54,8 @@ type KeyRing interface {
 	VerifyKey(ctx context.Context, server matrix.ServerName, id matrix.KeyID, at int64) ([]byte, error)
 	// KnownKey is VerifyKey without asking anybody.
 	KnownKey(server matrix.ServerName, id matrix.KeyID, at int64) ([]byte, bool)
+	// KnownKeys are all keys of a server that are known without asking anybody.
+	KnownKeys(server matrix.ServerName) map[matrix.KeyID]ed25519.PublicKey
 }
 
 // Outbox delivers to other servers what is handed to it, in order, retrying with the backoff of the

@@ -306,7 +306,7 @@ func (g *Engine) staleAuthEvents(r *liveRoom, e *matrix.Event) (matrix.UserID, b
 // admitStripped checks the events that come with an invitation or a knock. Those that are not signed
 // are left out.
 func (g *Engine) admitStripped(ctx context.Context, v matrix.RoomVersion, roomID string, pdus []json.RawMessage) []*matrix.Event {
-	events := g.admitAll(ctx, v, pdus[:min(len(pdus), maxStripped)])
+	events := g.admitAll(trusting(ctx, "TrustStrippedState"), v, pdus[:min(len(pdus), maxStripped)])
 	kept := events[:0]
 	for _, e := range events {
 		if _, isState := e.StateKey(); isState && e.RoomID() == roomID {

@@ -85,7 +85,8 @@ func (g *Engine) newLiveRoom(create *matrix.Event) (*liveRoom, error) {
 		return nil, err
 	}
 	return &liveRoom{
-		id: create.RoomID(), version: create.Version(), create: create, rules: judging, settled: settled,
+		id: create.RoomID(), version: create.Version(), create: create,
+		rules: judging.WithDefects(g.Defects), settled: settled.WithDefects(g.Defects),
 		joined: map[matrix.ServerName]int{},
 	}, nil
 }

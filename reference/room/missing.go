@@ -20,7 +20,7 @@ func (g *Engine) haveAuthEvents(ctx context.Context, r *liveRoom, server matrix.
 	chain, err := g.fetchAuthChain(ctx, server, r.id, e.ID())
 	if err != nil {
 		g.Logger.Info("the auth chain of an event cannot be fetched", "event", e.ID(), "server", server, "error", err)
-	} else if err := g.keepOutliers(r, g.admitAll(ctx, r.version, chain)); err != nil {
+	} else if err := g.keepOutliers(r, g.admitAll(trusting(ctx, "TrustAuthChains"), r.version, chain)); err != nil {
 		return err
 	}
 	if missing, err = g.missingAuth(e); err != nil || len(missing) == 0 {
@@ -56,7 +56,7 @@ func (g *Engine) closeGap(ctx context.Context, r *liveRoom, origin matrix.Server
 		return nil
 	}
 	ctx = context.WithValue(ctx, gapKey{}, true)
-	for _, p := range byParents(g.admitAll(ctx, r.version, pdus)) {
+	for _, p := range byParents(g.admitAll(trusting(ctx, "TrustMissingEvents"), r.version, pdus)) {
 		if err := g.process(ctx, r, origin, p); err != nil {
 			g.Logger.Info("a missing event is not accepted", "event", p.ID(), "error", err)
 		}
@@ -151,7 +151,7 @@ func (g *Engine) remoteStateBefore(ctx context.Context, r *liveRoom, server matr
 		if err != nil {
 			return State{}, err
 		}
-		if err := g.keepOutliers(r, g.admitAll(ctx, r.version, append(answer.AuthChain, answer.PDUs...))); err != nil {
+		if err := g.keepOutliers(r, g.admitAll(trusting(ctx, "TrustFetchedState"), r.version, append(answer.AuthChain, answer.PDUs...))); err != nil {
 			return State{}, err
 		}
 	case len(missing) > 0:

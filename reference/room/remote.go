@@ -46,7 +46,7 @@ func (g *Engine) fetchEvent(ctx context.Context, server matrix.ServerName, v mat
 	if len(answer.PDUs) != 1 {
 		return nil, fmt.Errorf("%s answers /event with %d events", server, len(answer.PDUs))
 	}
-	e, err := g.admit(ctx, v, answer.PDUs[0])
+	e, err := g.admit(trusting(ctx, "TrustFetchedEvents"), v, answer.PDUs[0])
 	if err != nil {
 		return nil, fmt.Errorf("the event %s from %s: %w", id, server, err)
 	}

@@ -48,7 +48,7 @@ func (r *Room) checkAuthoriserSignature(e *matrix.Event, authoriser gjson.Result
 	if !isUserID(r.Version(), authoriser) {
 		return reject("5.2.1", "join_authorised_via_users_server is not a user ID")
 	}
-	if err := r.verify(e, matrix.UserID(authoriser.Str)); err != nil {
+	if err := r.verify(e, matrix.UserID(authoriser.Str)); err != nil && !r.mistakenAuthoriser(e, authoriser.Str) {
 		return reject("5.2.1", "no valid signature on behalf of %s: %v", authoriser.Str, err)
 	}
 	return nil
@@ -103,7 +103,7 @@ func (m *memberCheck) join() error {
 	if m.sender != m.target {
 		return reject("5.3.2", "the sender joins someone else")
 	}
-	if m.membership(m.sender) == "ban" {
+	if m.membership(m.sender) == "ban" && !m.room.defects.Has("LetBannedUsersJoin") {
 		return reject("5.3.3", "the sender is banned")
 	}
 	current := m.authorising(m.sender)
@@ -111,6 +111,9 @@ func (m *memberCheck) join() error {
 	switch rule := m.joinRule(); rule {
 	case "invite", "knock": // rule 5.3.4
 		if admitted {
+			return nil
+		}
+		if m.room.defects.Has("LetUninvitedUsersJoin") {
 			return nil
 		}
 		return reject("5.3.7", "the join rule is %s, and the sender is not invited", rule)
@@ -145,16 +148,19 @@ func (m *memberCheck) followsCreation(prev string) bool {
 // restrictedJoin is rule 5.3.5.2 and 5.3.5.3.
 func (m *memberCheck) restrictedJoin() error {
 	if !m.authoriser.Exists() {
+		if m.room.defects.Has("LetAnybodyJoinRestrictedRooms") {
+			return nil
+		}
 		return reject("5.3.5.2", "the join is restricted, and nobody has authorised it")
 	}
 	user := matrix.UserID(m.authoriser.Str)
-	if m.authorising(user) != "join" {
+	if m.authorising(user) != "join" && !m.room.defects.Has("AuthoriserNeedNotBeJoined") {
 		return reject("5.3.5.2", "the authoriser %s is not a joined member", user)
 	}
 	if err := m.checkAuthorisersServer(user); err != nil {
 		return err
 	}
-	if levels := m.levels(); levels.User(user) < levels.Invite() {
+	if levels := m.levels(); levels.User(user) < levels.Invite() && !m.room.defects.Has("AuthoriserNeedsNoPower") {
 		return reject("5.3.5.2", "the authoriser %s may not invite", user)
 	}
 	return nil
@@ -168,7 +174,7 @@ func (m *memberCheck) invite() error {
 	if err := m.checkSenderJoined("5.4.2"); err != nil {
 		return err
 	}
-	if current := m.membership(m.target); current == "join" || current == "ban" {
+	if current := m.membership(m.target); (current == "join" || current == "ban") && !m.room.defects.Has("LetBannedUsersBeInvited") {
 		return reject("5.4.3", "the invited user's membership is %s", current)
 	}
 	levels := m.levels()
@@ -215,12 +221,15 @@ func (m *memberCheck) ban() error {
 	if power >= levels.Ban() && levels.User(m.target) < power {
 		return nil // rule 5.6.2
 	}
+	if levels.User(m.target) == Infinite && m.room.defects.Has("LetCreatorsBeBanned") {
+		return nil
+	}
 	return reject("5.6.3", "the banner lacks the ban level %s, or power over the target", levels.Ban())
 }
 
 // knock is rule 5.7.
 func (m *memberCheck) knock() error {
-	if rule := m.joinRule(); rule != "knock" && rule != "knock_restricted" {
+	if rule := m.joinRule(); rule != "knock" && rule != "knock_restricted" && !m.room.defects.Has("LetAnybodyKnock") {
 		return reject("5.7.1", "the join rule does not allow knocking")
 	}
 	if m.sender != m.target {

@@ -49,7 +49,7 @@ func (r *Room) ReadPowerLevels(e *matrix.Event) *PowerLevels {
 
 // User is a user's power level: Infinite for creators, else the entry in users, else users_default.
 func (p *PowerLevels) User(user matrix.UserID) Level {
-	if p.room.IsCreator(user) {
+	if p.room.IsCreator(user) && !p.room.lowlyCreator(user) {
 		return Infinite
 	}
 	if level, ok := p.content.users[string(user)]; ok {

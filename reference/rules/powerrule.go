@@ -10,7 +10,7 @@ func (r *Room) authorisePowerLevels(e *matrix.Event, current *PowerLevels) error
 		return next.malformed // rules 10.1 to 10.3
 	}
 	for creator := range r.creators { // rule 10.4
-		if _, ok := next.users[string(creator)]; ok {
+		if _, ok := next.users[string(creator)]; ok && !r.defects.Has("LetCreatorsBeListed") {
 			return reject("10.4", "users contains a creator, whose power cannot be set")
 		}
 	}

@@ -1,0 +1,91 @@
+package killing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"countersign/reference"
+	"countersign/report"
+	"countersign/report/killtable"
+	"countersign/report/verdict"
+)
+
+// livingScale is for servers that are slow and conform all the same.
+const livingScale = 5
+
+// variant runs every test that could tell a variant from the honest server; when no honest run says
+// which these are, all tests that cover what permits it.
+func (t *trial) variant(ctx context.Context, v reference.Variant) (killtable.Variant, error) {
+	defer t.step(v.Name)
+	row := killtable.Variant{Name: v.Name, Permitted: v.Permitted, Differs: v.Differs, Failed: []killtable.Kill{}}
+	tests := t.reaching(v.Name)
+	row.Reached = len(tests)
+	j := job{defect: v.Name, scale: max(t.Scale, 1), limit: t.scaled(suiteLimit)}
+	if !t.Whole {
+		tests, _ = t.choose(reference.Mutant{Name: v.Name, Requirement: v.Permitted}, nil)
+		j.requirement = v.Permitted
+	}
+	var found trialOf
+	if !t.journal.get("variant:"+v.Name, &found) {
+		elapsed, err := t.runTests(ctx, tests, j, func(one *test, judged []report.Test) {
+			found.Tried = append(found.Tried, one.id)
+			if b := blame(one.id, judged); b != nil {
+				found.Kills = append(found.Kills, *b)
+			}
+		})
+		if err != nil {
+			return row, fmt.Errorf("the variant %s: %w", v.Name, err)
+		}
+		found.Seconds = elapsed.Seconds()
+		if err := t.journal.put("variant:"+v.Name, found); err != nil {
+			return row, err
+		}
+	}
+	row.Failed, row.Ran, row.Seconds = append(row.Failed, found.Kills...), len(found.Tried), found.Seconds
+	return row, nil
+}
+
+// deadServer runs the whole suite against a server that does nothing right, and looks for tests that
+// pass it. What a test cannot tell from the honest server it may pass: one in which the server's
+// decision never comes up. A server that lives must pass everything.
+func (t *trial) deadServer(ctx context.Context, d reference.DeadServer) (killtable.Dead, error) {
+	defer t.step(d.Name)
+	var row killtable.Dead
+	if t.journal.get("dead:"+d.Name, &row) {
+		return row, nil
+	}
+	row = killtable.Dead{Name: d.Name, Does: d.Does, Lives: d.Lives, Wrong: []string{}}
+	scale := t.Scale
+	if d.Lives {
+		scale = livingScale
+	}
+	for _, suite := range t.Suites {
+		o, err := t.binaries.run(ctx, t.Catalogue, job{suite: suite, defect: d.Name, scale: scale, limit: t.scaled(suiteLimit)})
+		if err != nil {
+			return row, fmt.Errorf("the dead server %s: %w", d.Name, err)
+		}
+		row.Seconds += o.elapsed.Seconds()
+		if len(o.judged) == 0 && len(o.errors) > 0 {
+			row.Refused = o.errors[0]
+		}
+		for id, judged := range o.judged {
+			for i := range judged {
+				row.Verdicts.Add(judged[i].Verdict)
+				if t.wronglyJudged(d, id, &judged[i]) {
+					row.Wrong = append(row.Wrong, judged[i].ID()+": "+string(judged[i].Verdict))
+				}
+			}
+		}
+	}
+	return row, t.journal.put("dead:"+d.Name, row)
+}
+
+// wronglyJudged reports whether a dead server has got a verdict that it cannot have earned.
+func (t *trial) wronglyJudged(d reference.DeadServer, id string, judged *report.Test) bool {
+	if d.Lives {
+		return !judged.Verdict.AsExpected()
+	}
+	one := t.tests[id]
+	return judged.Verdict == verdict.Pass && one != nil && slices.Contains(one.honest.Reached, d.Name)
+}
