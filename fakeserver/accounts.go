@@ -17,6 +17,13 @@ import (
 // AccountsPath is the unstable path of /query/accounts (MSC4243, "Unstable prefix").
 const AccountsPath = "/_matrix/federation/unstable/" + unstableMSC4243 + "/query/accounts"
 
+// unstableAccountsMSC4348 is the last part of the path of MSC4348's query ("Obtaining account
+// information"); D-51: it is as irregular as that in the text.
+const unstableAccountsMSC4348 = "org.matrix.4348.accounts"
+
+// PortableAccountsPath is the unstable path of the query of MSC4348.
+const PortableAccountsPath = "/_matrix/federation/v1/query/" + unstableAccountsMSC4348
+
 // maxErasurePage bounds how many erased keys one answer lists beyond those that were asked for.
 const maxErasurePage = 1000
 
@@ -32,6 +39,11 @@ func (s *Server) AnswerAccounts(a AccountAnswer) {
 // whatever its status.
 func (s *Server) QueryAccounts(ctx context.Context, dest matrix.ServerName, keys ...string) (*Response, error) {
 	return s.Do(ctx, dest, http.MethodPost, AccountsPath, map[string]any{"account_keys": nonNil(keys)})
+}
+
+// QueryPortableAccounts is QueryAccounts at the path of MSC4348, for the accounts of its rooms.
+func (s *Server) QueryPortableAccounts(ctx context.Context, dest matrix.ServerName, keys ...string) (*Response, error) {
+	return s.Do(ctx, dest, http.MethodPost, PortableAccountsPath, map[string]any{"account_keys": nonNil(keys)})
 }
 
 // AskedKeys are the account keys that an exchange about /query/accounts asks for.

@@ -12,6 +12,9 @@ import (
 // they are some domain's (MSC4243, "Potential Issues"). What is sent to the room's peers is sent to
 // the domain as well from now on, unless [Room.Ignore] names it.
 func (r *Room) Crowd(domain matrix.ServerName, n int) ([]*matrix.Event, error) {
+	if r.version.HasParticipation() {
+		return nil, fmt.Errorf("a crowd at %s: in %s only servers that were accepted have users", domain, r.id)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	joins := make([]*matrix.Event, 0, n)
@@ -21,7 +24,7 @@ func (r *Room) Crowd(domain matrix.ServerName, n int) ([]*matrix.Event, error) {
 			return nil, fmt.Errorf("minting an account key for %s: %w", domain, err)
 		}
 		user := account.Key().UserID(domain)
-		p, err := r.proto(user, Membership(user, "join"))
+		p, err := r.proto(user, matrix.ServerKey{}, Membership(user, "join"))
 		if err != nil {
 			return nil, fmt.Errorf("the join of %s: %w", user, err)
 		}

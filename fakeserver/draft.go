@@ -32,6 +32,12 @@ type Draft struct {
 	// CoSigners sign the event as well: the authoriser of a restricted join, or the target of an
 	// invitation, when their accounts are of a fake server.
 	CoSigners []*User
+	// ServerKey is the server key through which the event is sent, in rooms with participation; the zero
+	// value is the key that the sender's server uses in the room. See [Draft.Through].
+	ServerKey matrix.ServerKeyPair
+	// Authorising is the server key that signs a request to participate as well, as the server that
+	// authorises it; the zero value when the resident server is still to sign. See [Draft.AuthorisedBy].
+	Authorising matrix.ServerKeyPair
 }
 
 // Message is the draft of a text message.

@@ -26,12 +26,17 @@ type Proto struct {
 	Author *User
 	// CoSigners sign it as well.
 	CoSigners []*User
+	// ServerKey is the server key through which the event is sent, in rooms with participation.
+	ServerKey matrix.ServerKeyPair
+	// Authorising is the server key that signs a request to participate as well; the zero value when
+	// somebody else is to do it.
+	Authorising matrix.ServerKeyPair
 	// Cast are the others whom a forgery can name.
 	Cast Cast
 
 	// authEvents selects the auth events of an event that differs from the one they were selected for;
 	// nil keeps them.
-	authEvents func(eventType string, stateKey *string, sender matrix.UserID, content []byte) []string
+	authEvents func(selection) []string
 	// received is an event that somebody else has begun and that Author signs as well: an invitation.
 	received json.RawMessage
 }
@@ -111,6 +116,8 @@ type builder struct {
 	names names
 	// odd are texts without a canonical form, by the placeholder that stands for them in doc.
 	odd map[string]string
+	// subject is the text under which the sending server signs, when it is not that of its key.
+	subject string
 	// doc is the event without signatures and unsigned.
 	doc []byte
 }
@@ -132,7 +139,7 @@ func (b *builder) build() (Forged, error) {
 	if err := b.hash(); err != nil {
 		return fail("the content hash", err)
 	}
-	redacted, err := matrix.EventSigningBytes(b.doc)
+	redacted, err := b.Version.EventSigningBytes(b.doc)
 	if err != nil {
 		return fail("the redacted event", err)
 	}
@@ -148,7 +155,7 @@ func (b *builder) build() (Forged, error) {
 	if forged.PDU, err = b.late(forged.PDU); err != nil {
 		return fail("the change after signing", err)
 	}
-	if hash, err := matrix.ReferenceHash(forged.PDU); err == nil {
+	if hash, err := b.Version.ReferenceHash(forged.PDU); err == nil {
 		forged.EventID = "$" + matrix.EncodeURLBase64(hash[:])
 	}
 	return forged, nil
@@ -156,11 +163,13 @@ func (b *builder) build() (Forged, error) {
 
 // sensible refuses what would silently be honest in the room's version.
 func (b *builder) sensible() error {
-	keys := b.Version.HasAccountKeys()
+	keys, domains := b.Version.HasAccountKeys(), b.Version.Identity == matrix.ServerIdentity
 	switch {
-	case !keys && b.SignWithServerKeyOnly:
+	case !b.Version.HasParticipation() && b.aboutServers():
+		return errors.New("the forgery is about server keys, which rooms of this version do not have")
+	case domains && b.SignWithServerKeyOnly:
 		return errors.New("in rooms without account keys the server's key is the honest one")
-	case !keys && (b.SignWith == ServerKey || b.CoSignWith == ServerKey || b.CoSignWithServerKey):
+	case domains && (b.SignWith == ServerKey || b.CoSignWith == ServerKey || b.CoSignWithServerKey):
 		return errors.New("in rooms without account keys the server's key is the honest one")
 	case keys && (b.SignWith == AccountKey || b.CoSignWith == AccountKey):
 		return errors.New("in rooms with account keys the account key is the honest one")
@@ -179,7 +188,14 @@ func (b *builder) author() (err error) {
 		if err != nil {
 			return err
 		}
-		b.become(matrix.AccountKey(key).UserID(b.Author.server.name))
+		id := matrix.AccountKey(key).UserID(b.Author.server.name)
+		if b.Version.HasPortableAccounts() {
+			id = matrix.AccountKey(key).PortableUserID()
+		}
+		b.become(id)
+	}
+	if err := b.role(); err != nil {
+		return err
 	}
 	if b.Forgery.Sender != "" {
 		id, err := b.names.expand(b.Forgery.Sender)
@@ -310,7 +326,14 @@ func (b *builder) selectAuthEvents() (err error) {
 	if err != nil {
 		return nil // the forgery is that there is no content to select for
 	}
-	ids := b.authEvents(event.Get("type").String(), stateKey, matrix.UserID(event.Get("sender").String()), content)
+	s := selection{
+		eventType: event.Get("type").String(), stateKey: stateKey, sender: matrix.UserID(event.Get("sender").String()),
+		server: b.ServerKey.Key(), content: content, cite: b.Cite,
+	}
+	if isKey(b.Cast.OtherServer) {
+		s.other = b.Cast.OtherServer.Key().Name()
+	}
+	ids := b.authEvents(s)
 	b.doc, err = sjson.SetBytes(b.doc, "auth_events", nonNil(ids))
 	return err
 }
@@ -381,8 +404,13 @@ func (b *builder) late(event []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if b.RecosignedBy != Nobody {
+		if event, err = b.resign(event); err != nil {
+			return nil, err
+		}
+	}
 	if b.Redacted {
-		if event, err = matrix.Redact(event); err != nil {
+		if event, err = b.Version.Redact(event); err != nil {
 			return nil, err
 		}
 	}

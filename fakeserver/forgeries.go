@@ -42,6 +42,14 @@ const (
 	LeaveEvent
 	// TemplateEvent is the answer to make_join, which another server completes.
 	TemplateEvent
+	// RequestEvent is the request of a server to participate; see [Room.Asks].
+	RequestEvent
+	// AcceptEvent is the acceptance of a server that has requested; see [Room.Accepts].
+	AcceptEvent
+	// RevokeEvent is the revocation of another accepted server; see [Room.Revokes].
+	RevokeEvent
+	// RequestTemplateEvent is the answer to make_participation, which another server completes.
+	RequestTemplateEvent
 )
 
 // Forgeries is the table of forgeries of events: all that the catalogue lists for account keys, and

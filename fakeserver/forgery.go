@@ -1,5 +1,7 @@
 package fakeserver
 
+import "countersign/matrix"
+
 // Forgery is a deviation from the event that an honest server would build. The zero value is honest.
 // A forgery sets one field, or several that together are one deviation; everything else about the
 // event stays as an honest author would have it: another sender brings the auth events of that
@@ -25,6 +27,14 @@ package fakeserver
 //	{other} {other-key} {other-name}     see Cast.Other
 //	{cosigner} {cosigner-key}            the first of Draft.CoSigners
 //	{stranger} {stranger-key}            see Cast.Stranger
+//	{server-key}                         the key through which the event is sent
+//	{std-server-key} {server-alias-1} to {server-alias-3}  it in other spellings, as with {key}
+//	{server-key-31} {server-key-33}      that many bytes, which begin with the server key's
+//	{small-order}                        43 characters that encode a point of small order
+//	{subject}                            the key that a participation event is about
+//	{authoriser} {std-authoriser}        the key that authorises a request
+//	{other-server} {requested-server} {revoked-server} {unknown-server} {foreign-server} {victim-server}
+//	                                     the text of a key of the cast
 //	{elsewhere}                          see Cast.Elsewhere
 //	{other-room} {other-event}           see Cast.OtherRoom
 //
@@ -45,11 +55,31 @@ type Forgery struct {
 	// sent as it is written.
 	Edits []Edit
 
+	// ByOther has the event sent, honestly, by the other; see Cast.Other.
+	ByOther bool
+	// Through has the event sent, honestly, through another server key: in rooms of MSC4345 by the user of
+	// that key, in rooms of MSC4348 co-signed by it.
+	Through Party
+	// Subject replaces the text of the server key that a participation event of the subject itself is about,
+	// in the state key, in the sender of rooms of MSC4345, and where the server's signature is filed.
+	Subject string
+	// AuthorisedBy has a request authorised, named and signed, by another server.
+	AuthorisedBy Party
+	// Cite chooses the participation that the event cites in auth_events.
+	Cite Citation
+
 	// SignWithServerKeyOnly signs with the origin's server key, filed under the server's name, as room
 	// versions before account keys did, and leaves out the account key's signature.
 	SignWithServerKeyOnly bool
 	// SignWith makes the sender's signature with another key. It is filed as if the sender had made it.
 	SignWith Key
+	// SignWithServer makes the sender's signature with a server key. It is filed as if the sender had made it.
+	SignWithServer Party
+	// OmitSenderSignature leaves out the sender's signature alone.
+	OmitSenderSignature bool
+	// SwapSignatures files the signatures of the sender's account and of the co-signing server under each
+	// other's names.
+	SwapSignatures bool
 	// Edge makes the sender's signature an edge case of Ed25519. When it is one of the key, the event
 	// is sent by the user of that account key, who may well have no private key.
 	Edge Edge
@@ -98,12 +128,19 @@ type Forgery struct {
 	// CoSignatureJSON replaces the value of the co-signature by JSON text.
 	CoSignatureJSON string
 
+	// CoSignature is about the signature of the server that sends an event of a portable account (MSC4348).
+	CoSignature CoSignature
+	// Authorisation is about the signature of the server that authorises a request (MSC4345).
+	Authorisation CoSignature
+
 	// Unsigned sets the unsigned property, which nothing covers, to JSON text.
 	Unsigned string
 	// LateEdits change the event after it was signed, as somebody on the way would.
 	LateEdits []Edit
 	// Rehash computes the content hash anew after LateEdits; the signatures stay.
 	Rehash bool
+	// RecosignedBy has a server sign the event anew after LateEdits, beside the signatures that it has.
+	RecosignedBy Party
 	// Redacted sends the redacted form of the event.
 	Redacted bool
 	// RawEdit changes the bytes of the finished event in any way whatever.
@@ -206,6 +243,21 @@ type Cast struct {
 	Other *User
 	// Stranger is a user of the sender's server who is in no room. The room makes one.
 	Stranger *User
+	// OtherServer is the key of another accepted server, which this server holds.
+	OtherServer matrix.ServerKeyPair
+	// RequestedServer is the key of a server that has requested to participate, and no more. Of it, of
+	// OtherServer and of RevokedServer the room chooses one of the keys that its server holds.
+	RequestedServer matrix.ServerKeyPair
+	// RevokedServer is the key of a server that was revoked.
+	RevokedServer matrix.ServerKeyPair
+	// UnknownServer is a key that the room has never heard of. The room mints it.
+	UnknownServer matrix.ServerKeyPair
+	// ForeignServer is the key of a server that is accepted in OtherRoom only. The room chooses the key of
+	// OtherRoom.
+	ForeignServer matrix.ServerKeyPair
+	// VictimServer is the key of the victim's server. The room chooses that of the victim, if it is in the
+	// room.
+	VictimServer matrix.ServerName
 	// Elsewhere is the name of another fake server; "elsewhere.invalid" when empty.
 	Elsewhere string
 	// OtherRoom is another room of this server, for replays.

@@ -63,22 +63,40 @@ func (b *builder) key(k Key, honest ed25519.PrivateKey) (ed25519.PrivateKey, err
 	return nil, errors.New("the cast lacks the one whose key is to sign")
 }
 
+// signer is who signs the event as its sender.
+func (b *builder) signer() matrix.Signer {
+	signer := b.Author.Signer(b.Version)
+	switch {
+	case b.SignWithServerKeyOnly:
+		return b.Author.server.signer
+	case b.Version.Identity == matrix.ServerKeyIdentity:
+		signer = b.ServerKey.Signer()
+		if b.received == nil {
+			signer.Entity = string(b.ProtoEvent.Sender.Domain())
+		}
+	case b.Version.HasAccountKeys() && b.received == nil:
+		signer.Entity = b.ProtoEvent.Sender.Localpart()
+	}
+	return signer
+}
+
 // sign makes all signatures.
 func (b *builder) sign(redacted []byte, eventID string) ([]filed, error) {
 	message, err := b.message(redacted, eventID)
 	if err != nil {
 		return nil, err
 	}
-	signer := b.Author.Signer(b.Version)
-	if b.Version.HasAccountKeys() && b.received == nil {
-		signer.Entity = b.ProtoEvent.Sender.Localpart()
-	}
-	if b.SignWithServerKeyOnly {
-		signer = b.Author.server.signer
-	}
+	signer := b.signer()
 	key, err := b.key(b.SignWith, signer.Key)
 	if err != nil {
 		return nil, err
+	}
+	if b.SignWithServer != Nobody {
+		pair, err := b.party(b.SignWithServer)
+		if err != nil {
+			return nil, err
+		}
+		key = pair.Signer().Key
 	}
 	signature := ed25519.Sign(key, message)
 	if b.Edge != (Edge{}) {
@@ -100,15 +118,29 @@ func (b *builder) sign(redacted []byte, eventID string) ([]filed, error) {
 	if b.EmptyEntity {
 		first.values = nil
 	}
-	all := []filed{first}
+	var all []filed
+	if !b.OmitSenderSignature {
+		all = append(all, first)
+	}
 	cosigned, err := b.cosign(b.plain(redacted))
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range cosigned {
-		if f.entity != first.entity || f.keyID != first.keyID { // one server may be both
+	countersigned, err := b.countersign(b.plain(redacted))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range slices.Concat(cosigned, countersigned) {
+		there := func(g filed) bool { return f.entity == g.entity && f.keyID == g.keyID }
+		if !slices.ContainsFunc(all, there) { // one server may be both
 			all = append(all, f)
 		}
+	}
+	if b.SwapSignatures {
+		if len(all) != 2 {
+			return nil, errors.New("there are not two signatures to swap")
+		}
+		all[0].values, all[1].values = all[1].values, all[0].values
 	}
 	for _, extra := range b.ExtraSignatures {
 		f, err := spelling{entity: extra.Entity, keyID: extra.KeyID, json: extra.JSON}.file(b.names, "", "", signature)
@@ -133,6 +165,9 @@ func (b *builder) cosign(message []byte) ([]filed, error) {
 	signers := make([]matrix.Signer, len(b.CoSigners))
 	for i, u := range b.CoSigners {
 		signers[i] = u.Signer(b.Version)
+		if b.Version.Identity == matrix.ServerKeyIdentity {
+			signers[i] = u.keyIn(b.RoomID, b.Author, b.ServerKey).Signer()
+		}
 	}
 	switch {
 	case b.CoSignWithServerKey:

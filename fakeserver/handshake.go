@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/tidwall/gjson"
 
@@ -24,6 +25,8 @@ type Handshake struct {
 	// RoomID is the room, and User who acts.
 	RoomID string
 	User   *User
+	// ServerKey is the key through which the user acts, in rooms with participation.
+	ServerKey matrix.ServerKeyPair
 	// Version is the room version that the resident server named.
 	Version matrix.RoomVersion
 	// Template is the event of the make_* answer, and Made the answer itself.
@@ -38,6 +41,7 @@ type handshakeOptions struct {
 	userID   matrix.UserID
 	room     matrix.RoomVersion
 	versions []string
+	key      matrix.ServerKeyPair
 }
 
 // AsUserID asks for a template for another user ID than the user's own.
@@ -48,6 +52,11 @@ func AsUserID(id matrix.UserID) HandshakeOption {
 // InRoomVersion says that the room is known to be of a version, which settles the user ID to ask for.
 func InRoomVersion(v matrix.RoomVersion) HandshakeOption {
 	return func(o *handshakeOptions) { o.room = v }
+}
+
+// WithServerKey has the user act through another server key than the one that the server uses in the room.
+func WithServerKey(key matrix.ServerKeyPair) HandshakeOption {
+	return func(o *handshakeOptions) { o.key = key }
 }
 
 // SupportingVersions offers other room versions (the "ver" parameters) than the server knows.
@@ -66,28 +75,22 @@ func (s *Server) Begin(ctx context.Context, via matrix.ServerName, membership, r
 		option(&o)
 	}
 	ids := []matrix.UserID{u.KeyID(), u.NameID()}
-	if o.room.ID == "" {
-		o.room = s.versionOf(roomID)
+	if invite, ok := s.invitation(roomID, u); ok && o.room.ID == "" && s.versionOf(roomID).ID == "" {
+		o.room = invite.Version
 	}
+	o.complete(s, roomID)
 	if o.room.ID != "" {
-		ids = []matrix.UserID{u.ID(o.room)}
-	} else if invite, ok := s.invitation(roomID, u); ok && invite.Version.ID != "" {
-		ids = []matrix.UserID{u.ID(invite.Version)}
+		ids = []matrix.UserID{u.IDThrough(o.room, o.key)}
 	}
 	if o.userID != "" {
 		ids = []matrix.UserID{o.userID}
 	}
-	if o.versions == nil {
-		for _, v := range s.config.RoomVersions {
-			o.versions = append(o.versions, v.ID)
-		}
-	}
 	var last error
 	for _, id := range ids {
-		h, err := s.begin(ctx, via, membership, roomID, u, id, o.versions)
+		h, err := s.begin(ctx, via, membership, roomID, u, id, o)
 		var refused *StatusError
 		switch {
-		case err == nil && o.userID == "" && u.ID(h.Version) != id:
+		case err == nil && o.userID == "" && u.IDThrough(h.Version, o.key) != id:
 			continue // the room turned out to be one where the user has the other user ID
 		case err == nil || !errors.As(err, &refused):
 			return h, err
@@ -100,10 +103,10 @@ func (s *Server) Begin(ctx context.Context, via matrix.ServerName, membership, r
 	return nil, fmt.Errorf("%s %s: %w", membership, roomID, last)
 }
 
-func (s *Server) begin(ctx context.Context, via matrix.ServerName, membership, roomID string, u *User, id matrix.UserID, versions []string) (*Handshake, error) {
+func (s *Server) begin(ctx context.Context, via matrix.ServerName, membership, roomID string, u *User, id matrix.UserID, o handshakeOptions) (*Handshake, error) {
 	uri := path("v1", "make_"+membership, roomID, string(id))
 	if membership != "leave" {
-		uri += "?" + url.Values{"ver": versions}.Encode()
+		uri += "?" + url.Values{"ver": o.versions}.Encode()
 	}
 	r, err := s.Do(ctx, via, http.MethodGet, uri, nil)
 	if r, err = need(via, http.MethodGet, uri, r, err); err != nil {
@@ -114,7 +117,7 @@ func (s *Server) begin(ctx context.Context, via matrix.ServerName, membership, r
 		return nil, fmt.Errorf("%s names room version %q, which this server does not know", via, r.Get("room_version").String())
 	}
 	return &Handshake{
-		server: s, Via: via, Membership: membership, RoomID: roomID, User: u, Version: v,
+		server: s, Via: via, Membership: membership, RoomID: roomID, User: u, ServerKey: o.key, Version: v,
 		Template: json.RawMessage(r.Get("event").Raw), Made: r,
 	}, nil
 }
@@ -122,7 +125,7 @@ func (s *Server) begin(ctx context.Context, via matrix.ServerName, membership, r
 // Proto is the event that the template asks for, in the name of the user.
 func (h *Handshake) Proto() matrix.ProtoEvent {
 	t := gjson.ParseBytes(h.Template)
-	id := h.User.ID(h.Version)
+	id := h.User.IDThrough(h.Version, h.ServerKey)
 	p := matrix.ProtoEvent{
 		Type: "m.room.member", StateKey: matrix.StateKey(string(id)), Sender: id, RoomID: h.RoomID,
 		Content:    []byte(`{"membership":"` + h.Membership + `"}`),
@@ -132,7 +135,40 @@ func (h *Handshake) Proto() matrix.ProtoEvent {
 	if c := t.Get("content"); c.IsObject() {
 		p.Content = []byte(c.Raw)
 	}
+	h.cite(&p)
 	return p
+}
+
+// cite adds the acceptance of the own server to the auth events, where the template lacks it: the resident
+// server of a room of MSC4348 sees no server key in the user ID that it is asked for.
+func (h *Handshake) cite(p *matrix.ProtoEvent) {
+	if !h.Version.HasPortableAccounts() {
+		return
+	}
+	id := h.server.acceptance(h.RoomID, h.ServerKey.Key().Name())
+	if r := h.server.Room(h.RoomID); id == "" && r != nil {
+		if e := r.State(matrix.ParticipationType, h.ServerKey.Key().String()); e != nil {
+			id = e.ID()
+		}
+	}
+	if id != "" && !slices.Contains(p.AuthEvents, id) {
+		p.AuthEvents = append(p.AuthEvents, id)
+	}
+}
+
+// complete fills in what the options leave open.
+func (o *handshakeOptions) complete(s *Server, roomID string) {
+	if o.room.ID == "" {
+		o.room = s.versionOf(roomID)
+	}
+	if !isKey(o.key) && o.room.HasParticipation() {
+		o.key = s.RoomKey(roomID)
+	}
+	if o.versions == nil {
+		for _, v := range s.config.RoomVersions {
+			o.versions = append(o.versions, v.ID)
+		}
+	}
 }
 
 // Event builds the honest event.
@@ -147,7 +183,7 @@ func (h *Handshake) Event() (*matrix.Event, error) {
 // Forge builds the event with a deviation. The cast may be empty; what the forgery names of it must
 // not.
 func (h *Handshake) Forge(f Forgery, c Cast) (Forged, error) {
-	return Forge(Proto{ProtoEvent: h.Proto(), Version: h.Version, Author: h.User, Cast: c}, f)
+	return Forge(Proto{ProtoEvent: h.Proto(), Version: h.Version, Author: h.User, ServerKey: h.ServerKey, Cast: c}, f)
 }
 
 // Submit hands in an event, honest or not: PUT send_join or send_leave (v2), or send_knock (v1). The

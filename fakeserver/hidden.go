@@ -94,7 +94,7 @@ func (r *Room) stateToldBefore(id string) (ids []string, ok bool) {
 // member is a user of this server who is in the room and may speak for it; nil when there is none.
 func (r *Room) member() *User {
 	for _, u := range r.server.Users() {
-		if r.state.membership(u.ID(r.version)) == "join" {
+		if r.state.membership(r.UserID(u)) == "join" {
 			return u
 		}
 	}

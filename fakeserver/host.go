@@ -24,12 +24,17 @@ type RoomOptions struct {
 	PowerLevels map[string]any
 	// State are further state events, sent by the creator in this order.
 	State []Draft
+	// ServerKey is the key by which the creator's server is known in a room with participation; the zero
+	// value mints one.
+	ServerKey matrix.ServerKeyPair
 	// Members are further users of fake servers who join, each by an event of their own.
 	Members []*User
 }
 
 // CreateRoom makes a room with the initial state that any server would give it: create, the creator's
-// join, power levels, join rules and history visibility. Nothing is sent.
+// join, power levels, join rules and history visibility; in a room with participation the server's own
+// acceptance comes before the join (MSC4345, "Room creation flow"), and members of other servers come with
+// the request and the acceptance of the key that their server uses in the room. Nothing is sent.
 func (s *Server) CreateRoom(creator *User, o RoomOptions) (*Room, error) {
 	v := o.Version
 	if v.ID == "" {
@@ -66,9 +71,11 @@ func (r *Room) populate(creator *User, o RoomOptions) error {
 	if o.HistoryVisibility != "" {
 		visibility = o.HistoryVisibility
 	}
+	if err := r.found(creator, create, o.ServerKey); err != nil {
+		return err
+	}
 	drafts := append([]Draft{
-		State("m.room.create", "", create),
-		Membership(creator.ID(r.version), "join"),
+		Membership(r.UserID(creator), "join"),
 		State("m.room.power_levels", "", powerLevels),
 		State("m.room.join_rules", "", joinRules),
 		State("m.room.history_visibility", "", map[string]any{"history_visibility": visibility}),
@@ -81,11 +88,53 @@ func (r *Room) populate(creator *User, o RoomOptions) error {
 		}
 	}
 	for _, member := range o.Members {
-		if err := r.sendInitial(member, Membership(member.ID(r.version), "join")); err != nil {
+		if err := r.introduce(creator, member.server); err != nil {
+			return err
+		}
+		if err := r.sendInitial(member, Membership(r.UserID(member), "join")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// found creates the room and, where servers participate, brings the creator's server in.
+func (r *Room) found(creator *User, content map[string]any, key matrix.ServerKeyPair) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := State("m.room.create", "", content)
+	if !r.version.HasParticipation() {
+		return r.sendInitial(creator, d)
+	}
+	if !isKey(key) {
+		key = NewServerKey()
+	}
+	if err := r.sendInitial(creator, d.Through(key)); err != nil {
+		return err
+	}
+	r.server.UseRoomKey(r.id, key)
+	r.server.learnVersion(r.id, r.version)
+	own := Participates(key.Key().Name(), matrix.Accepted).With("unverified_domain", r.server.name)
+	return r.sendInitial(creator, own)
+}
+
+// introduce has the server of a further member request and be accepted, unless it is in the room.
+func (r *Room) introduce(creator *User, s *Server) error {
+	if !r.version.HasParticipation() {
+		return nil
+	}
+	key := s.RoomKey(r.id)
+	if r.state.participation(key.Key().Name()) == matrix.Accepted {
+		return nil
+	}
+	s.learnVersion(r.id, r.version)
+	asks := Participates(key.Key().Name(), matrix.Requested).With("unverified_domain", s.name).
+		Through(key).AuthorisedBy(r.Key())
+	if err := r.sendInitial(creator, asks); err != nil {
+		return err
+	}
+	accepts := Participates(key.Key().Name(), matrix.Accepted).With("unverified_domain", s.name)
+	return r.sendInitial(creator, accepts)
 }
 
 // sendInitial adds an event to a room that nobody else is in yet.

@@ -115,7 +115,7 @@ func (s *Server) ForgeInvites(f Forgery, c Cast) {
 
 // cosign signs an invitation or ban for its target.
 func (s *Server) cosign(v matrix.RoomVersion, u *User, event json.RawMessage) (json.RawMessage, error) {
-	substituted, err := substituteKey(v, u, event)
+	substituted, err := s.substituteKey(v, u, event)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,10 @@ func (s *Server) cosign(v matrix.RoomVersion, u *User, event json.RawMessage) (j
 	if err != nil {
 		return nil, err
 	}
-	return e.WithSignature(u.Signer(v)).JSON(), nil
+	for _, signer := range u.signers(v, s.inviteKey(v, event)) {
+		e = e.WithSignature(signer)
+	}
+	return e.JSON(), nil
 }
 
 func (s *Server) forgeInvite(v matrix.RoomVersion, u *User, event json.RawMessage, f Forgery, c Cast) (json.RawMessage, error) {
@@ -142,7 +145,7 @@ func (s *Server) forgeInvite(v matrix.RoomVersion, u *User, event json.RawMessag
 	if c.Victim == "" {
 		c.Victim = gjson.GetBytes(event, "sender").String()
 	}
-	p := Proto{ProtoEvent: protoOf(event), Version: v, Author: u, Cast: c, received: event}
+	p := Proto{ProtoEvent: protoOf(event), Version: v, Author: u, ServerKey: s.inviteKey(v, event), Cast: c, received: event}
 	gjson.GetBytes(event, "signatures").ForEach(func(entity, keys gjson.Result) bool {
 		keys.ForEach(func(keyID, value gjson.Result) bool {
 			f.ExtraSignatures = append(slices.Clip(f.ExtraSignatures), Signature{entity.String(), keyID.String(), value.Raw})
@@ -171,13 +174,26 @@ func protoOf(event json.RawMessage) matrix.ProtoEvent {
 	return p
 }
 
+// inviteKey is the key of this server in the room of an invitation, where the version has server keys.
+func (s *Server) inviteKey(v matrix.RoomVersion, event json.RawMessage) matrix.ServerKeyPair {
+	if !v.HasParticipation() {
+		return matrix.ServerKeyPair{}
+	}
+	return s.RoomKey(gjson.GetBytes(event, "room_id").String())
+}
+
 // substituteKey replaces the account name user ID in the state key. What was signed before is not
 // valid any more, so signatures go.
-func substituteKey(v matrix.RoomVersion, u *User, event json.RawMessage) (json.RawMessage, error) {
-	if !v.HasAccountKeys() || gjson.GetBytes(event, "state_key").String() == string(u.KeyID()) {
+func (s *Server) substituteKey(v matrix.RoomVersion, u *User, event json.RawMessage) (json.RawMessage, error) {
+	named := matrix.UserID(gjson.GetBytes(event, "state_key").String())
+	if v.Identity == matrix.ServerIdentity || v.HasParticipation() && named.Domain() != s.name {
+		return event, nil // it is named as the room names users
+	}
+	id := u.IDThrough(v, s.inviteKey(v, event))
+	if named == id {
 		return event, nil
 	}
-	changed, err := sjson.SetBytes(slices.Clone(event), "state_key", string(u.KeyID()))
+	changed, err := sjson.SetBytes(slices.Clone(event), "state_key", string(id))
 	if err != nil {
 		return nil, err
 	}
@@ -202,26 +218,42 @@ type Invitation struct {
 // account keys is named by the account name, unless the caller knows the key. The answer is returned
 // whatever its status. Nothing is added to the room; see [Room.Confirm].
 func (r *Room) OfferInvite(ctx context.Context, inviter *User, target matrix.UserID) (*Invitation, error) {
+	return r.OfferInviteAt(ctx, inviter, r.homeOf(target), target)
+}
+
+// OfferInviteAt is OfferInvite at a server that the user ID of the target does not name, as it is in rooms
+// with participation. The target may be named in the form of the room, or by the account name and the domain,
+// which the target's server then replaces.
+func (r *Room) OfferInviteAt(ctx context.Context, inviter *User, dest matrix.ServerName, target matrix.UserID) (*Invitation, error) {
 	body := map[string]any{"invite_room_state": r.strippedState()}
-	return r.offer(ctx, inviter, target, "invite", body, func(id string) string {
+	return r.offer(ctx, inviter, dest, target, "invite", body, func(id string) string {
 		return path("v2", "invite", r.id, id)
 	})
 }
 
+// homeOf is the server of a user as far as it is known: the domain that the room has for them, or the one in
+// the user ID.
+func (r *Room) homeOf(id matrix.UserID) matrix.ServerName {
+	if domain := r.DomainOf(id); domain != "" {
+		return domain
+	}
+	return id.Domain()
+}
+
 // OfferBan asks the target's server to sign a pre-emptive ban, at the unstable path of MSC4243.
 func (r *Room) OfferBan(ctx context.Context, moderator *User, target matrix.UserID) (*Invitation, error) {
-	return r.offer(ctx, moderator, target, "ban", map[string]any{}, func(id string) string {
+	return r.offer(ctx, moderator, target.Domain(), target, "ban", map[string]any{}, func(id string) string {
 		return path("unstable/"+unstableMSC4243, "ban", r.id, id)
 	})
 }
 
-func (r *Room) offer(ctx context.Context, sender *User, target matrix.UserID, membership string, body map[string]any, uri func(id string) string) (*Invitation, error) {
+func (r *Room) offer(ctx context.Context, sender *User, dest matrix.ServerName, target matrix.UserID, membership string, body map[string]any, uri func(id string) string) (*Invitation, error) {
 	e, err := r.NewEvent(sender, Membership(target, membership))
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", membership, target, err)
 	}
 	body["event"], body["room_version"] = e, r.version.ID
-	i := &Invitation{Dest: target.Domain(), Request: e}
+	i := &Invitation{Dest: dest, Request: e}
 	i.Response, err = r.server.Do(ctx, i.Dest, http.MethodPut, uri(e.ID()), body)
 	if err != nil {
 		return nil, err
@@ -248,7 +280,9 @@ func (r *Room) Confirm(ctx context.Context, sender *User, i *Invitation) (*matri
 	if err != nil {
 		return nil, fmt.Errorf("the event that %s returned: %w", i.Dest, err)
 	}
-	e = e.WithSignature(sender.Signer(r.version))
+	for _, signer := range sender.signers(r.version, r.keyOf(sender, Draft{})) {
+		e = e.WithSignature(signer)
+	}
 	r.Add(e)
 	peers := r.Peers()
 	if !slices.Contains(peers, i.Dest) && e.Membership() == "invite" {
@@ -259,7 +293,12 @@ func (r *Room) Confirm(ctx context.Context, sender *User, i *Invitation) (*matri
 
 // Invite invites a user of another server, honestly: offer and confirm.
 func (r *Room) Invite(ctx context.Context, inviter *User, target matrix.UserID) (*matrix.Event, error) {
-	i, err := r.OfferInvite(ctx, inviter, target)
+	return r.InviteAt(ctx, inviter, r.homeOf(target), target)
+}
+
+// InviteAt is Invite at a server that the user ID of the target does not name; see [Room.OfferInviteAt].
+func (r *Room) InviteAt(ctx context.Context, inviter *User, dest matrix.ServerName, target matrix.UserID) (*matrix.Event, error) {
+	i, err := r.OfferInviteAt(ctx, inviter, dest, target)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func (p Proto) templateNames() names {
 	key := u.account.Key()
 	text := key.String()
 	n := names{
-		"key": text, "name": u.name, "domain": string(u.server.name), "sender": string(u.ID(p.Version)),
+		"key": text, "name": u.name, "domain": string(u.server.name), "sender": string(u.IDThrough(p.Version, p.ServerKey)),
 		"std-key": standardAlphabet(text), "mixed-key": mixedAlphabet(text),
 		"lower-key": strings.ToLower(text), "hex-key": hex.EncodeToString(key[:]), "base58-key": base58(key[:]),
 		"off-curve": matrix.EncodeURLBase64(edge.OffCurve()), "name-43": lowerCaseNoPoint,
@@ -36,13 +36,42 @@ func (p Proto) templateNames() names {
 		n["auth-event"], n["last-auth-event"] = ids[0], ids[len(ids)-1]
 	}
 	if len(p.CoSigners) > 0 {
-		n["cosigner"], n["cosigner-key"] = string(p.CoSigners[0].ID(p.Version)), p.CoSigners[0].Key()
+		c := p.CoSigners[0]
+		n["cosigner"] = string(c.IDThrough(p.Version, c.keyIn(p.RoomID, u, p.ServerKey)))
+		n["cosigner-key"] = c.Key()
 	}
-	p.Cast.addTo(n, p.Version)
+	if isKey(p.ServerKey) {
+		p.addServers(n)
+	}
+	p.Cast.addTo(n, p.Version, p.ServerKey)
 	return n
 }
 
-func (c Cast) addTo(n names, v matrix.RoomVersion) {
+// addServers adds the names of the servers that take part in the event.
+func (p Proto) addServers(n names) {
+	key := p.ServerKey.Key()
+	text := key.String()
+	n["server-key"], n["std-server-key"] = text, standardAlphabet(text)
+	for i, alias := range aliases(text) {
+		n["server-alias-"+string(rune('1'+i))] = alias
+	}
+	n["server-key-31"] = matrix.EncodeURLBase64(key[:31])
+	n["server-key-33"] = matrix.EncodeURLBase64(append(slices.Clone(key[:]), 0))
+	n["small-order"] = smallOrder
+	if p.StateKey != nil {
+		n["subject"] = *p.StateKey
+	}
+	if isKey(p.Authorising) {
+		n["authoriser"] = p.Authorising.Key().String()
+		n["std-authoriser"] = standardAlphabet(n["authoriser"])
+	}
+}
+
+// smallOrder is the text of the neutral element, under which anybody can make signatures.
+const smallOrder = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// addTo adds the names of the cast, who act through a server key.
+func (c Cast) addTo(n names, v matrix.RoomVersion, through matrix.ServerKeyPair) {
 	if c.Victim != "" {
 		id := matrix.UserID(c.Victim)
 		n["victim"], n["victim-domain"] = c.Victim, string(id.Domain())
@@ -56,10 +85,21 @@ func (c Cast) addTo(n names, v matrix.RoomVersion) {
 		n["victim-name"] = c.VictimName
 	}
 	if c.Other != nil {
-		n["other"], n["other-key"], n["other-name"] = string(c.Other.ID(v)), c.Other.Key(), c.Other.name
+		n["other"], n["other-key"], n["other-name"] = string(c.Other.IDThrough(v, through)), c.Other.Key(), c.Other.name
 	}
 	if c.Stranger != nil {
-		n["stranger"], n["stranger-key"] = string(c.Stranger.ID(v)), c.Stranger.Key()
+		n["stranger"], n["stranger-key"] = string(c.Stranger.IDThrough(v, through)), c.Stranger.Key()
+	}
+	for name, pair := range map[string]matrix.ServerKeyPair{
+		"other-server": c.OtherServer, "requested-server": c.RequestedServer, "revoked-server": c.RevokedServer,
+		"unknown-server": c.UnknownServer, "foreign-server": c.ForeignServer,
+	} {
+		if isKey(pair) {
+			n[name] = pair.Key().String()
+		}
+	}
+	if c.VictimServer != "" {
+		n["victim-server"] = string(c.VictimServer)
 	}
 	n["elsewhere"] = "elsewhere.invalid"
 	if c.Elsewhere != "" {

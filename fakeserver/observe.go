@@ -66,12 +66,15 @@ func nonNil(list []string) []string {
 	return list
 }
 
-// versionOf is the version of a room that the server is in, or the zero value.
+// versionOf is the version of a room that the server is in, or has asked to participate in; otherwise the
+// zero value.
 func (s *Server) versionOf(roomID string) matrix.RoomVersion {
 	if r := s.Room(roomID); r != nil {
 		return r.version
 	}
-	return matrix.RoomVersion{}
+	s.chain.mu.Lock()
+	defer s.chain.mu.Unlock()
+	return s.chain.versions[roomID]
 }
 
 // observe asks, files the events of the answer, and returns it.

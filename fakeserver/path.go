@@ -56,11 +56,14 @@ const (
 	Leaves
 	// Invitations are invitations of users of the other server, who are named by their account names.
 	Invitations
+	// Requests are the requests of servers to participate, which the other server authorises. The honest event
+	// is made from the other server's template, by [Petition.Forge].
+	Requests
 )
 
-// Membership is the membership that a path carries; empty when it carries anything.
+// Membership is the membership that a path carries; empty when it carries anything, or requests.
 func (c Carries) Membership() string {
-	return [...]string{"", "join", "knock", "leave", "invite"}[c]
+	return [...]string{"", "join", "knock", "leave", "invite", ""}[c]
 }
 
 // Delivered is what came of a delivery.
@@ -110,6 +113,22 @@ func DeliveryPaths(yield func(int, DeliveryPath) bool) {
 	for i, p := range paths {
 		if !yield(i, p) {
 			return
+		}
+	}
+}
+
+// DeliveryPathsIn ranges over the delivery paths of rooms of a version: those of [DeliveryPaths] and, where
+// servers participate, the one on which they request to.
+func DeliveryPathsIn(v matrix.RoomVersion) func(yield func(int, DeliveryPath) bool) {
+	return func(yield func(int, DeliveryPath) bool) {
+		next := 0
+		for i, p := range DeliveryPaths {
+			if next = i + 1; !yield(i, p) {
+				return
+			}
+		}
+		if v.HasParticipation() {
+			yield(next, HandedInPath(Requests))
 		}
 	}
 }

@@ -20,6 +20,7 @@ type refusal struct {
 func always() []refusal {
 	return []refusal{
 		{func(row NamedForgery) bool { return row.On == TemplateEvent }, "a template is not an event; it travels in the answer to make_join"},
+		{func(row NamedForgery) bool { return row.On == RequestTemplateEvent }, "a template is not an event; it travels in the answer to make_participation"},
 		{func(row NamedForgery) bool { return row.Forgery.Courier }, "nothing is forged but who delivers the event, which takes another server"},
 	}
 }
@@ -71,6 +72,17 @@ func aboutContentOf(membership string) func(NamedForgery) bool {
 		})
 	}
 }
+
+// aboutParticipation reports whether nothing speaks against an event but which servers participate.
+func aboutParticipation(row NamedForgery) bool {
+	return row.Forgery.Through != Nobody || row.Forgery.Cite != CurrentParticipation
+}
+
+// notARequest reports whether a forgery is about another event than the request of a server.
+func notARequest(row NamedForgery) bool { return row.On != RequestEvent }
+
+// aboutAuthorisation reports whether a forgery is about the signature of the server that authorises a request.
+func aboutAuthorisation(row NamedForgery) bool { return row.Forgery.Authorisation.asked() }
 
 // newIdentity reports whether a forgery makes up a sender.
 func newIdentity(row NamedForgery) bool {

@@ -26,8 +26,8 @@ func SendPath() DeliveryPath {
 	}
 }
 
-// HandedInPath delivers a membership event as the second step of a handshake: PUT send_join, send_knock
-// or send_leave. The other server is in the room, and is asked for no template: the forgery is in the
+// HandedInPath delivers a membership event as the second step of a handshake, PUT send_join, send_knock
+// or send_leave, or with Requests the request of a server to participate, send_participation. The other server is in the room, and is asked for no template: the forgery is in the
 // event. A knock needs a room with that join rule, a leave an author who has knocked.
 func HandedInPath(what Carries) DeliveryPath {
 	endpoint := "send_" + what.Membership()
@@ -45,6 +45,13 @@ func HandedInPath(what Carries) DeliveryPath {
 		),
 	}
 	switch what {
+	case Requests:
+		p.Name = "send_participation"
+		p.refuses = requests(
+			refusal{notARequest, "the handshake takes the request of a server, and this is a forgery in another event"},
+			refusal{aboutAuthorisation, "the signature that is forged is still to be made, by the server that the request is handed to"},
+		)
+		p.deliver = handInRequest
 	case Joins:
 		p.Name = "send_join_request" // send_join is the answer, which carries a whole room
 	case Leaves:
@@ -70,6 +77,7 @@ func InvitePath() DeliveryPath {
 		},
 		refuses: requests(
 			refusal{aboutOthers, "the endpoint takes invitations, and this is a forgery in another event"},
+			refusal{aboutParticipation, "whom nobody has let in yet cannot know which servers participate in the room"},
 			refusal{aboutSignatures, "nothing has signed the event yet: its state key is still to be replaced by the target's account key"},
 			refusal{aboutContentOf("invite"), "that change is none to an invitation"},
 		),
@@ -82,4 +90,11 @@ func unsignableError(err error) error {
 		return fmt.Errorf("%w: a request with it cannot be signed: %w", ErrImpossible, err)
 	}
 	return err
+}
+
+// handInRequest delivers the request of a server to participate: PUT send_participation with its event ID.
+func handInRequest(ctx context.Context, r *Room, dest matrix.ServerName, f Forged) (Delivered, error) {
+	p := Petition{server: r.server, Via: dest, RoomID: r.id}
+	response, err := p.SubmitBy(ctx, f, Submissions()[0])
+	return Delivered{Response: response}, unsignableError(err)
 }

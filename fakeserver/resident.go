@@ -26,7 +26,8 @@ func (s *Server) roomOf(q *Inquiry) (*Room, Answer) {
 }
 
 // serveTemplate answers make_join, make_leave and make_knock. It looks at nothing but the room
-// version: whether the user may join is not its business.
+// version and, in rooms with participation, whether the server was accepted: whether the user may join is
+// not its business.
 func (s *Server) serveTemplate(membership string) Handler {
 	return func(q *Inquiry) Answer {
 		r, refusal := s.roomOf(q)
@@ -34,13 +35,12 @@ func (s *Server) serveTemplate(membership string) Handler {
 			return refusal
 		}
 		if membership != "leave" && !slices.Contains(q.Query["ver"], r.version.ID) {
-			body := map[string]string{
-				"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "room_version": r.version.ID,
-				"error": "the joining server does not support the room's version",
-			}
-			return JSON(http.StatusBadRequest, body)
+			return incompatible(r.version)
 		}
-		template, err := r.template(matrix.UserID(q.Var("userID")), membership)
+		if why := r.outsider(matrix.UserID(q.Var("userID")), q.Origin); why != "" {
+			return Errorf(http.StatusForbidden, "M_FORBIDDEN", "%s", why)
+		}
+		template, err := r.template(matrix.UserID(q.Var("userID")), q.Origin, membership)
 		if err != nil {
 			return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
 		}
@@ -48,28 +48,41 @@ func (s *Server) serveTemplate(membership string) Handler {
 	}
 }
 
-func (r *Room) template(id matrix.UserID, membership string) (json.RawMessage, error) {
+func (r *Room) template(id matrix.UserID, origin matrix.ServerName, membership string) (json.RawMessage, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := Membership(id, membership)
 	if authoriser := r.authoriser(id); membership == "join" && authoriser != nil {
-		d = d.With("join_authorised_via_users_server", string(authoriser.ID(r.version)))
+		d = d.With("join_authorised_via_users_server", string(r.UserID(authoriser)))
 	}
-	p, err := r.proto(id, d)
+	p, err := r.proto(id, r.acceptedAt(origin), d)
 	if err != nil {
 		return nil, err
 	}
+	return r.finishTemplate(id, origin, p)
+}
+
+// finishTemplate writes the answer to a make_* request, with the edits of a forgery.
+func (r *Room) finishTemplate(id matrix.UserID, origin matrix.ServerName, p matrix.ProtoEvent) (json.RawMessage, error) {
 	template, err := json.Marshal(map[string]any{
-		"type": p.Type, "state_key": id, "sender": id, "room_id": r.id, "content": json.RawMessage(p.Content),
+		"type": p.Type, "state_key": p.StateKey, "sender": id, "room_id": r.id, "content": json.RawMessage(p.Content),
 		"prev_events": p.PrevEvents, "auth_events": nonNil(p.AuthEvents), "depth": p.Depth,
 		"origin": r.server.name, "origin_server_ts": p.OriginServerTS,
 	})
 	if err != nil || len(r.templates.TemplateEdits) == 0 {
 		return template, err
 	}
-	n := names{"requested": string(id), "requested-key": id.Localpart(), "requested-domain": string(id.Domain())}
+	n := names{"requested": string(id), "requested-key": id.Localpart(), "requested-domain": string(origin)}
 	n["domain"] = string(r.server.name)
-	r.cast.addTo(n, r.version)
+	key := matrix.ServerKeyPair{}
+	if r.version.HasParticipation() {
+		key = r.Key()
+		n["server-key"] = key.Key().String()
+		n["requested-server"] = string(id.Domain())
+	} else {
+		n["requested-domain"] = string(id.Domain())
+	}
+	r.cast.addTo(n, r.version, key)
 	return applyEdits(template, r.templates.TemplateEdits, n)
 }
 
@@ -93,15 +106,20 @@ func (r *Room) authoriser(joiner matrix.UserID) *User {
 }
 
 // countersign adds what a resident server signs: in a restricted join the signature of the user that
-// vouches, by the account key or, in rooms without account keys, by the server's.
+// vouches: by the account key, by the key of this server in the room, or, in rooms of version 12, by the
+// server's.
 func (r *Room) countersign(e *matrix.Event) *matrix.Event {
-	if !r.version.HasAccountKeys() {
+	if r.version.Identity == matrix.ServerIdentity {
 		return e.WithSignature(r.server.signer)
 	}
-	if u := r.server.UserByID(matrix.UserID(e.Get("join_authorised_via_users_server").String())); u != nil {
-		return e.WithSignature(u.Signer(r.version))
+	u := r.server.UserByID(matrix.UserID(e.Get("join_authorised_via_users_server").String()))
+	switch {
+	case u == nil:
+		return e
+	case r.version.Identity == matrix.ServerKeyIdentity:
+		return e.WithSignature(r.Key().Signer())
 	}
-	return e
+	return e.WithSignature(u.Signer(r.version))
 }
 
 // submission reads the event of a send_join, send_leave or send_knock request.
@@ -121,7 +139,7 @@ func (s *Server) submission(q *Inquiry) (*Room, *matrix.Event, Answer) {
 // accept makes a submitted event part of the room and passes it on to the other servers in it.
 func (s *Server) accept(r *Room, e *matrix.Event, from matrix.ServerName) {
 	r.mu.Lock()
-	peers := r.peers()
+	peers := r.recipients(e)
 	r.add(e)
 	r.mu.Unlock()
 	peers = slices.DeleteFunc(peers, func(name matrix.ServerName) bool { return name == from })
@@ -142,19 +160,27 @@ func (s *Server) serveSendJoin(q *Inquiry) Answer {
 		return refusal
 	}
 	e = r.countersign(e)
-	r.mu.Lock()
-	state, chain := r.told(e)
-	servers, err := json.Marshal(append(r.peers(), s.name))
-	body := appendArray(fmt.Appendf(nil, `{"origin":%q,"members_omitted":false,"servers_in_room":%s,"state":`, s.name, servers),
-		state)
-	body = appendArray(append(body, `,"auth_chain":`...), chain)
-	body = append(append(append(body, `,"event":`...), e.JSON()...), '}')
-	r.mu.Unlock()
+	body, err := r.joinAnswer(e)
 	if err != nil {
 		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
 	}
 	s.accept(r, e, q.Origin)
 	return handshakeAnswer(q, body)
+}
+
+// joinAnswer is the answer to an event that was handed in, with the state before it.
+func (r *Room) joinAnswer(e *matrix.Event) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state, chain := r.told(e)
+	servers, err := json.Marshal(append(r.peers(), r.server.name))
+	if err != nil {
+		return nil, err
+	}
+	body := appendArray(fmt.Appendf(nil, `{"origin":%q,"members_omitted":false,"servers_in_room":%s,"state":`, r.server.name, servers),
+		state)
+	body = appendArray(append(body, `,"auth_chain":`...), chain)
+	return append(append(append(body, `,"event":`...), e.JSON()...), '}'), nil
 }
 
 // told is the state and the auth chain that the answer to a join tells, planted events included.

@@ -140,7 +140,8 @@ func (r *Room) Membership(id matrix.UserID) string {
 }
 
 // Peers are the other servers that have joined members, in order of their names, without those
-// that Ignore names.
+// that Ignore names. In rooms with participation they are the unverified domains of the accepted servers
+// that have joined members.
 func (r *Room) Peers() []matrix.ServerName {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,6 +149,9 @@ func (r *Room) Peers() []matrix.ServerName {
 }
 
 func (r *Room) peers() []matrix.ServerName {
+	if r.version.HasParticipation() {
+		return r.participantPeers()
+	}
 	found := map[matrix.ServerName]bool{}
 	for tuple, e := range r.state {
 		domain := matrix.UserID(tuple.StateKey).Domain()
@@ -272,7 +276,7 @@ func (r *Room) Send(ctx context.Context, sender *User, d Draft) (*matrix.Event, 
 		r.mu.Unlock()
 		return nil, fmt.Errorf("building %s for %s: %w", d.Type, r.id, err)
 	}
-	peers := r.peers() // before the event, so that a server whose last user it removes is told
+	peers := r.recipients(e) // before the event, so that a server whose last user it removes is told
 	r.add(e)
 	r.mu.Unlock()
 	return e, r.server.sendAll(ctx, peers, []json.RawMessage{e.JSON()}, nil)

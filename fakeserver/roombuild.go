@@ -17,15 +17,24 @@ func (r *Room) NewEvent(sender *User, d Draft) (*matrix.Event, error) {
 }
 
 func (r *Room) newEvent(sender *User, d Draft) (*matrix.Event, error) {
-	p, err := r.proto(sender.ID(r.version), d)
+	p, err := r.authored(sender, d)
 	if err != nil {
 		return nil, err
 	}
-	forged, err := Forge(Proto{ProtoEvent: p, Version: r.version, Author: sender, CoSigners: d.CoSigners}, Forgery{})
+	forged, err := Forge(p, Forgery{})
 	if err != nil {
 		return nil, err
 	}
 	return forged.Event()
+}
+
+// authored is what a user has to send, with the key through which it is sent.
+func (r *Room) authored(sender *User, d Draft) (Proto, error) {
+	key := r.keyOf(sender, d)
+	p, err := r.proto(sender.IDThrough(r.version, key), key.Key(), d)
+	return Proto{
+		ProtoEvent: p, Version: r.version, Author: sender, CoSigners: d.CoSigners, ServerKey: key, Authorising: d.Authorising,
+	}, err
 }
 
 // SetCast chooses the others whom forgeries in this room can name.
@@ -45,17 +54,17 @@ func (r *Room) Forge(sender *User, d Draft, f Forgery) (Forged, error) {
 		}
 	}
 	r.mu.Lock()
-	proto, err := r.proto(sender.ID(r.version), d)
+	p, err := r.authored(sender, d)
 	r.mu.Unlock()
 	if err != nil {
 		return Forged{}, err
 	}
-	p := Proto{ProtoEvent: proto, Version: r.version, Author: sender, CoSigners: d.CoSigners, Cast: cast}
+	p.Cast = cast
 	if d.AuthEvents == nil {
-		p.authEvents = func(eventType string, stateKey *string, sender matrix.UserID, content []byte) []string {
+		p.authEvents = func(s selection) []string {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.selectAuthEvents(proto.PrevEvents, eventType, stateKey, sender, content)
+			return r.selectAuthEvents(p.PrevEvents, s)
 		}
 	}
 	return Forge(p, f) // without the lock: the cast may name a room
@@ -90,21 +99,54 @@ func (r *Room) fullCast(sender *User, cosigners []*User) (Cast, error) {
 		c.Victim = r.victim()
 	}
 	for _, u := range r.server.Users() {
-		if c.Other == nil && u != sender && !slices.Contains(cosigners, u) && r.state.membership(u.ID(r.version)) == "join" {
+		if c.Other == nil && u != sender && !slices.Contains(cosigners, u) && r.state.membership(r.UserID(u)) == "join" {
 			c.Other = u
 		}
 	}
 	r.mu.Unlock()
+	if r.version.HasParticipation() {
+		r.castServers(&c)
+	}
+	return r.server.fillCast(c)
+}
+
+// fillCast makes those of a cast who have to exist, and nothing more.
+func (s *Server) fillCast(c Cast) (Cast, error) {
 	var err error
 	if c.Other == nil {
-		if c.Other, err = r.server.extra("other"); err != nil {
+		if c.Other, err = s.extra("other"); err != nil {
 			return c, err
 		}
 	}
 	if c.Stranger == nil {
-		c.Stranger, err = r.server.extra("stranger")
+		c.Stranger, err = s.extra("stranger")
 	}
 	return c, err
+}
+
+// castServers fills in which servers SetCast has left open. Of the keys that this server holds, the room
+// knows which are other accepted servers, which have only requested, and which were revoked.
+func (r *Room) castServers(c *Cast) {
+	own := r.Key().Key().Name()
+	r.mu.Lock()
+	for _, pair := range r.server.ServerKeys() {
+		place := map[matrix.Participation]*matrix.ServerKeyPair{
+			matrix.Accepted: &c.OtherServer, matrix.Requested: &c.RequestedServer, matrix.Revoked: &c.RevokedServer,
+		}[r.state.participation(pair.Key().Name())]
+		if place != nil && !isKey(*place) && pair.Key().Name() != own {
+			*place = pair
+		}
+	}
+	if c.VictimServer == "" && c.Victim != "" {
+		c.VictimServer = r.serverOf(matrix.UserID(c.Victim))
+	}
+	r.mu.Unlock()
+	if !isKey(c.UnknownServer) {
+		c.UnknownServer = NewServerKey()
+	}
+	if !isKey(c.ForeignServer) && c.OtherRoom != nil {
+		c.ForeignServer = c.OtherRoom.Key()
+	}
 }
 
 // victim is the room's creator, or else the first joined member, of another server; empty when there
@@ -114,9 +156,9 @@ func (r *Room) victim() string {
 	for _, e := range r.state.list() {
 		key, _ := e.StateKey()
 		switch {
-		case matrix.UserID(key).Domain() == r.server.name:
-		case e.IsCreate() && e.Sender().Domain() != r.server.name:
+		case e.IsCreate() && !r.own(e.Sender()):
 			return string(e.Sender())
+		case r.own(matrix.UserID(key)):
 		case e.Type() == "m.room.member" && e.Membership() == "join" && first == "":
 			first = key
 		}
@@ -124,8 +166,9 @@ func (r *Room) victim() string {
 	return first
 }
 
-// proto fills in what a draft leaves empty.
-func (r *Room) proto(sender matrix.UserID, d Draft) (matrix.ProtoEvent, error) {
+// proto fills in what a draft leaves empty. The server is the one that sends the event, where the version
+// has server keys.
+func (r *Room) proto(sender matrix.UserID, server matrix.ServerKey, d Draft) (matrix.ProtoEvent, error) {
 	content, err := d.content()
 	if err != nil {
 		return matrix.ProtoEvent{}, err
@@ -145,7 +188,7 @@ func (r *Room) proto(sender matrix.UserID, d Draft) (matrix.ProtoEvent, error) {
 		if err != nil {
 			return p, fmt.Errorf("content of %s: %w", d.Type, err)
 		}
-		p.AuthEvents = r.selectAuthEvents(p.PrevEvents, p.Type, p.StateKey, p.Sender, canonical)
+		p.AuthEvents = r.selectAuthEvents(p.PrevEvents, selection{eventType: p.Type, stateKey: p.StateKey, sender: p.Sender, server: server, content: canonical})
 	}
 	if p.Depth == 0 {
 		for _, id := range p.PrevEvents {
@@ -160,13 +203,67 @@ func (r *Room) proto(sender matrix.UserID, d Draft) (matrix.ProtoEvent, error) {
 	return p, nil
 }
 
+// selection is what the auth events of an event depend on, apart from the state.
+type selection struct {
+	eventType string
+	stateKey  *string
+	sender    matrix.UserID
+	server    matrix.ServerKey // that sends the event; the zero value where the version has none
+	content   []byte
+	cite      Citation
+	other     matrix.ServerName // whose participation a forgery cites
+}
+
 // selectAuthEvents are the IDs of the events that authorise an event with these parents.
-func (r *Room) selectAuthEvents(prev []string, eventType string, stateKey *string, sender matrix.UserID, content []byte) []string {
+func (r *Room) selectAuthEvents(prev []string, s selection) []string {
+	server := matrix.ServerName("")
+	if s.server != (matrix.ServerKey{}) {
+		server = s.server.Name()
+	}
 	state, ids := r.stateAfter(prev), []string{}
-	for _, tuple := range matrix.AuthEventTuples(eventType, stateKey, sender, content) {
+	for _, tuple := range r.version.AuthEventTuples(s.eventType, s.stateKey, s.sender, s.content, server) {
 		if e := state[tuple]; e != nil {
 			ids = append(ids, e.ID())
 		}
 	}
+	if s.cite == CurrentParticipation {
+		return ids
+	}
+	return r.citing(s, state, server, ids)
+}
+
+// citing is the auth events of a server's event with another citation of its participation.
+func (r *Room) citing(s selection, state stateMap, server matrix.ServerName, ids []string) []string {
+	if r.version.Identity == matrix.ServerKeyIdentity {
+		server = s.sender.Domain()
+	}
+	current := state[matrix.ParticipationPlace(server)]
+	if current != nil && s.cite != BothParticipations {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return id == current.ID() })
+	}
+	switch s.cite {
+	case StaleParticipation:
+		ids = append(ids, r.earlier(server, matrix.Accepted)...)
+	case RequestOnly:
+		ids = append(ids, r.earlier(server, matrix.Requested)...)
+	case OthersParticipation, BothParticipations:
+		if e := state[matrix.ParticipationPlace(s.other)]; e != nil {
+			ids = append(ids, e.ID())
+		}
+	}
 	return ids
+}
+
+// earlier is the deepest known event by which a server had a participation, if any.
+func (r *Room) earlier(server matrix.ServerName, p matrix.Participation) []string {
+	var found *matrix.Event
+	for _, e := range r.events {
+		if e.IsState(matrix.ParticipationType, string(server)) && e.Participation() == p && (found == nil || found.Depth() < e.Depth()) {
+			found = e
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	return []string{found.ID()}
 }

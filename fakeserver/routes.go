@@ -29,19 +29,27 @@ const (
 	OpEventAuth     Operation = "event_auth"     // GET v1/event_auth
 	OpBackfill      Operation = "backfill"       // GET v1/backfill
 	OpMissingEvents Operation = "missing_events" // POST v1/get_missing_events
-	OpQueryAccounts Operation = "query_accounts" // GET, POST v1, unstable query/accounts (MSC4243)
-	OpProfile       Operation = "profile"        // GET v1/query/profile
-	OpDirectory     Operation = "directory"      // GET v1/query/directory
-	OpUserDevices   Operation = "user_devices"   // GET v1/user/devices
-	OpKeysQuery     Operation = "keys_query"     // POST v1/user/keys/query
-	OpKeysClaim     Operation = "keys_claim"     // POST v1/user/keys/claim
-	OpPublicRooms   Operation = "public_rooms"   // GET, POST v1/publicRooms
-	OpPolicySign    Operation = "policy_sign"    // POST /_matrix/policy/v1/sign
-	OpPush          Operation = "push"           // POST /_matrix/push/v1/notify, as a push gateway
+	OpQueryAccounts Operation = "query_accounts" // GET, POST v1, unstable query/accounts (MSC4243, MSC4348)
+
+	OpMakeParticipation Operation = "make_participation" // GET v1, v2, unstable make_participation (MSC4345)
+	OpSendParticipation Operation = "send_participation" // PUT, GET v1, v2, unstable send_participation (MSC4345)
+	OpServerKeyQuery    Operation = "server_key_query"   // POST, GET /_matrix/key/v3/query (MSC4345)
+
+	OpProfile     Operation = "profile"      // GET v1/query/profile
+	OpDirectory   Operation = "directory"    // GET v1/query/directory
+	OpUserDevices Operation = "user_devices" // GET v1/user/devices
+	OpKeysQuery   Operation = "keys_query"   // POST v1/user/keys/query
+	OpKeysClaim   Operation = "keys_claim"   // POST v1/user/keys/claim
+	OpPublicRooms Operation = "public_rooms" // GET, POST v1/publicRooms
+	OpPolicySign  Operation = "policy_sign"  // POST /_matrix/policy/v1/sign
+	OpPush        Operation = "push"         // POST /_matrix/push/v1/notify, as a push gateway
 )
 
 // unstableMSC4243 is the prefix of MSC4243's endpoints before it is accepted ("Unstable prefix").
 const unstableMSC4243 = "org.matrix.msc4243"
+
+// unstableMSC4345 is the prefix of MSC4345's endpoints before it is accepted ("Unstable prefix").
+const unstableMSC4345 = "org.matrix.msc4345"
 
 // route is one way of asking for an operation.
 type route struct {
@@ -74,6 +82,11 @@ func (s *Server) table() []route {
 	open(OpNotary, "GET", "_matrix/key/v2/query/{serverName}", s.serveNotary)
 	open(OpNotary, "GET", "_matrix/key/v2/query/{serverName}/{keyID}", s.serveNotary)
 	open(OpNotary, "POST", "_matrix/key/v2/query", s.serveNotary)
+	for _, prefix := range []string{"_matrix/key/v3", "_matrix/key/v3/" + unstableMSC4345, "_matrix/key/unstable/" + unstableMSC4345} {
+		routes = append(routes, route{op: OpServerKeyQuery, method: "POST", segments: strings.Split(prefix+"/query", "/"), serve: s.serveServerKeys})
+		open(OpServerKeyQuery, "GET", prefix+"/query", s.serveServerKeys)
+		open(OpServerKeyQuery, "GET", prefix+"/query/{serverName}", s.serveServerKeys)
+	}
 	open(OpPush, "POST", "_matrix/push/v1/notify", s.servePush)
 	open(OpVersion, "GET", "_matrix/federation/v1/version", s.serveVersion)
 
@@ -102,6 +115,14 @@ func (s *Server) table() []route {
 	add(OpMissingEvents, "POST", "v1", "get_missing_events/{roomID}", s.serveMissingEvents)
 	for _, version := range []string{"v1", "unstable/" + unstableMSC4243} {
 		add(OpQueryAccounts, "GET POST", version, "query/accounts", s.serveAccounts)
+	}
+	add(OpQueryAccounts, "GET POST", "v1", "query/"+unstableAccountsMSC4348, s.serveAccounts)
+	// The proposal has the handshake under v1 and hands the request in by GET, at a path with a user ID;
+	// elsewhere it says that it is like send_join, which is a PUT with an event ID (D-33). All of them are
+	// served, under every version, and Submission says which was used.
+	for _, version := range []string{"v1", "v2", "unstable/" + unstableMSC4345} {
+		add(OpMakeParticipation, "GET", version, "make_participation/{roomID}/{userID}", s.serveMakeParticipation)
+		add(OpSendParticipation, "PUT GET", version, "send_participation/{roomID}/{last}", s.serveSendParticipation)
 	}
 	add(OpProfile, "GET", "v1", "query/profile", s.serveProfile)
 	add(OpDirectory, "GET", "v1", "query/directory", s.serveDirectory)

@@ -100,12 +100,13 @@ func (s *Server) serveSend(q *Inquiry) Answer {
 		id, result := "", map[string]string{}
 		switch {
 		case p.Event != nil:
-			s.Room(p.Event.RoomID()).Add(p.Event)
+			if room := s.Room(p.Event.RoomID()); room != nil { // it may have asked to be in it, and no more
+				room.Add(p.Event)
+			}
 			id = p.Event.ID()
 		default:
 			result["error"] = p.Err.Error()
-			// The event ID of every known room version is computed alike.
-			if hash, err := matrix.ReferenceHash(p.Raw); err == nil {
+			if hash, err := p.Version.ReferenceHash(p.Raw); err == nil {
 				id = "$" + matrix.EncodeURLBase64(hash[:])
 			}
 		}

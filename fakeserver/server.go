@@ -46,7 +46,8 @@ type Config struct {
 	// Ports makes the names of servers that use the same Ports differ, even when one is closed
 	// before the next is started. Nil leaves the choice to the system, which may repeat itself.
 	Ports *Ports
-	// RoomVersions are the room versions that the server knows; nil means matrix.RoomVersions().
+	// RoomVersions are the room versions that the server knows; nil means matrix.RoomVersions() and
+	// matrix.ParticipationRoomVersions().
 	RoomVersions []matrix.RoomVersion
 	// Timeout bounds one outbound request, body included; zero means DefaultTimeout.
 	Timeout time.Duration
@@ -64,6 +65,7 @@ type Server struct {
 	routes    []route
 	record    *Transcript
 	keys      keyRing
+	chain     keychain
 	context   context.Context // ends when the server closes
 	cancel    context.CancelCauseFunc
 	workers   sync.WaitGroup
@@ -110,7 +112,7 @@ func Start(c Config) (*Server, error) {
 		c.MaxBody = DefaultMaxBody
 	}
 	if c.RoomVersions == nil {
-		c.RoomVersions = matrix.RoomVersions()
+		c.RoomVersions = slices.Concat(matrix.RoomVersions(), matrix.ParticipationRoomVersions())
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -147,6 +149,7 @@ func Start(c Config) (*Server, error) {
 	}
 	s.identity.Store(&certificate)
 	s.inbox.init()
+	s.chain.init()
 	s.routes = s.table()
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),

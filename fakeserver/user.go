@@ -104,10 +104,11 @@ func (s *Server) extra(part string) (*User, error) {
 	return u, err
 }
 
-// UserByID finds the account that a user ID of either form belongs to, or nil.
+// UserByID finds the account that a user ID of any form belongs to, or nil: of those that name a server
+// key, the key must be one that the server holds.
 func (s *Server) UserByID(id matrix.UserID) *User {
 	if id.Domain() != s.name {
-		return nil
+		return s.userThrough(id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,15 +154,20 @@ func (u *User) NameID() matrix.UserID {
 // KeyID is the account key user ID, "@{account key}:{domain}".
 func (u *User) KeyID() matrix.UserID { return u.account.Key().UserID(u.server.name) }
 
-// ID is the user ID under which the user acts in rooms of a version.
+// ID is the user ID under which the user acts in rooms of a version. In rooms of MSC4345 it depends on the
+// room: see [Room.UserID]; what is returned for them is the account name user ID.
 func (u *User) ID(v matrix.RoomVersion) matrix.UserID {
-	if v.HasAccountKeys() {
+	switch v.Identity {
+	case matrix.AccountKeyIdentity:
 		return u.KeyID()
+	case matrix.PortableIdentity:
+		return u.account.Key().PortableUserID()
 	}
 	return u.NameID()
 }
 
-// Signer signs the user's events in rooms of a version: the account key, or the server's key.
+// Signer signs the user's events in rooms of a version: the account key, or the server's key. In rooms with
+// participation a server key signs too, or alone: see [Room.Key].
 func (u *User) Signer(v matrix.RoomVersion) matrix.Signer {
 	if v.HasAccountKeys() {
 		return u.account.Signer()

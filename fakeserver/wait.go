@@ -208,9 +208,7 @@ func (s *Server) received(v matrix.RoomVersion, raw []byte, from matrix.ServerNa
 func (s *Server) readPDU(v matrix.RoomVersion, raw []byte, from matrix.ServerName, via Operation) PDU {
 	p := PDU{Raw: slices.Clone(raw), Version: v, From: from, Via: via, Time: time.Now()}
 	if v.ID == "" {
-		if room := s.Room(gjson.GetBytes(raw, "room_id").String()); room != nil {
-			p.Version = room.version
-		}
+		p.Version = s.versionOf(gjson.GetBytes(raw, "room_id").String())
 	}
 	if p.Version.ID == "" {
 		p.Err = fmt.Errorf("this server is not in room %q", gjson.GetBytes(raw, "room_id").String())
