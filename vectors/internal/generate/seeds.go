@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -24,9 +23,6 @@ func privateKey(name string) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(
 
 // account is the account that a name stands for.
 func account(name string) matrix.Account { return matrix.AccountFromSeed(seed(name)) }
-
-// seedHex is a seed as it is written in a vector.
-func seedHex(name string) string { return hex.EncodeToString(seed(name)) }
 
 // id is an event ID or room ID that a name stands for.
 func id(sigil, name string) string { return sigil + matrix.EncodeURLBase64(seed("event "+name)) }
