@@ -99,7 +99,7 @@ func (c *Client) Call(ctx context.Context, server matrix.ServerName, call peer.C
 		c.backoff.succeeded(server)
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		// The caller has lost interest; that says nothing about the server.
-	case harmless(err):
+	case harmless(err) || call.Optional && isUnrecognized(err):
 		c.backoff.succeeded(server)
 	default:
 		c.backoff.failed(server)
@@ -119,6 +119,12 @@ func harmless(err error) bool {
 		return false
 	}
 	return refusal.Status != http.StatusUnauthorized && refusal.Status != http.StatusTooManyRequests
+}
+
+// isUnrecognized reports whether a server has answered that it does not know an endpoint.
+func isUnrecognized(err error) bool {
+	refusal, ok := errors.AsType[*peer.Error](err)
+	return ok && refusal.Status < 500 && refusal.Code == "M_UNRECOGNIZED"
 }
 
 func (c *Client) call(ctx context.Context, server matrix.ServerName, call peer.Call) ([]byte, error) {
@@ -194,7 +200,7 @@ func (c *Client) request(ctx context.Context, server matrix.ServerName, call pee
 		return nil, err
 	}
 	request.Host = host
-	if strings.HasPrefix(call.Path, "/_matrix/key/") {
+	if strings.HasPrefix(call.Path, "/_matrix/key/v2/") {
 		return request, nil // keys are public, and no key is known yet
 	}
 	if call.Body != nil {

@@ -47,6 +47,12 @@ func (s *Server) routes() {
 	s.handle(unstable+"/query/accounts", methods{http.MethodPost: s.queryAccounts})
 	// D-51: the path of MSC4348 is unstable in its last part.
 	s.handle(v1+"/query/org.matrix.4348.accounts", methods{http.MethodPost: s.queryPortableAccounts})
+	s.handle(v1+"/make_participation/{roomID}/{userID}", methods{http.MethodGet: s.makeParticipation})
+	// D-33: the proposal has GET and the user ID where send_join has PUT and the event ID.
+	s.handle(v1+"/send_participation/{roomID}/{name}", methods{http.MethodPut: s.sendParticipation, http.MethodGet: s.sendParticipation})
+	for _, path := range [...]string{"/_matrix/key/v3/query", "/_matrix/key/v3/org.matrix.msc4345/query"} {
+		s.handle(path, methods{http.MethodPost: s.queryServerKeys, http.MethodGet: s.queryServerKeys})
+	}
 	s.localRoutes()
 }
 
@@ -200,11 +206,7 @@ func (s *Server) missingEvents(r *request) (any, error) {
 
 func (s *Server) make(h room.Handshake) handler {
 	return func(r *request) (any, error) {
-		user, err := matrix.ParseUserID(r.PathValue("userID"))
-		if err != nil {
-			return nil, peer.InvalidParam("%v", err)
-		}
-		return s.Engine.Make(r.origin, h, r.PathValue("roomID"), user, versionsOf(r))
+		return s.Engine.Make(r.origin, h, r.PathValue("roomID"), matrix.UserID(r.PathValue("userID")), versionsOf(r))
 	}
 }
 
@@ -216,6 +218,20 @@ func (s *Server) send(h room.Handshake) handler {
 		}
 		return sent, err
 	}
+}
+
+func (s *Server) makeParticipation(r *request) (any, error) {
+	return s.Engine.MakeParticipation(r.origin, r.PathValue("roomID"), matrix.UserID(r.PathValue("userID")), versionsOf(r))
+}
+
+func (s *Server) sendParticipation(r *request) (any, error) {
+	return s.Engine.SendParticipation(r.Context(), r.origin, r.PathValue("roomID"), r.PathValue("name"), r.body)
+}
+
+// queryServerKeys answers the key query of MSC4345. D-44: the keys that are asked for are in the body; a
+// request without one asks for all that the asker may know.
+func (s *Server) queryServerKeys(r *request) (any, error) {
+	return raw(s.Engine.ServerKeys.Answer(s.ServerName, r.origin, r.body, s.Engine))
 }
 
 func (s *Server) invite(r *request) (any, error) {

@@ -26,6 +26,8 @@ type Call struct {
 	Body []byte
 	// Timeout bounds the request, its answer and the lookup of the server; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// Optional is set for endpoints that a server need not know; that it does not is then no failure.
+	Optional bool
 	// MaxAnswer bounds the answer in bytes; 0 is DefaultMaxAnswer.
 	MaxAnswer int64
 }

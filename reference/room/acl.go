@@ -89,7 +89,7 @@ func (g *Engine) Servers(roomID string) ([]matrix.ServerName, error) {
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.serversOf(), nil
+	return r.domains(), nil
 }
 
 // AcceptsEDUFrom reports whether a server has a joined user in the room and is allowed by its ACL.
@@ -105,7 +105,7 @@ func (g *Engine) serverJoined(roomID string, server matrix.ServerName) bool {
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.joined[server] > 0 && r.joined[g.ServerName] > 0
+	return r.roster.takesPart(g.ownName(r)) && r.hasDomain(server)
 }
 
 // checkReader is the error for a server that may not read some events of a room: it is in the room now,
@@ -139,19 +139,13 @@ func (g *Engine) serverWasJoined(roomID string, server matrix.ServerName, eventI
 	if err != nil {
 		return false
 	}
-	err = g.view(func(events source) error {
-		for user, id := range before.OfType("m.room.member") {
-			if matrix.UserID(user).Domain() != server {
-				continue
-			}
-			if e := events.Event(id); e != nil && e.Membership() == "join" {
-				joined = true
-				break
-			}
-		}
-		return nil
-	})
-	return joined && err == nil
+	r, err := g.live(roomID)
+	if err != nil || r == nil {
+		return false
+	}
+	then := liveRoom{id: r.id, version: r.version, roster: newRoster(r.version)}
+	err = g.view(func(events source) error { return then.follow(events, &then.roster, State{}, before) })
+	return err == nil && then.hasDomain(server)
 }
 
 // readable are those events that a server may read.

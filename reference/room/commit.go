@@ -1,8 +1,6 @@
 package room
 
 import (
-	"maps"
-
 	"countersign/matrix"
 	"countersign/reference/store"
 )
@@ -47,7 +45,7 @@ func (g *Engine) commit(r *liveRoom, v verdict) error {
 	if err != nil {
 		return err
 	}
-	joined := maps.Clone(r.joined)
+	roster := r.roster.clone()
 	err = g.DB.Update(func(tx *store.Tx) error {
 		v.before, err = g.saveState(tx, r.current, v.before)
 		if err != nil {
@@ -78,14 +76,15 @@ func (g *Engine) commit(r *liveRoom, v verdict) error {
 				return err
 			}
 		}
-		return g.countJoined(source{g: g, tx: tx}, joined, r.current, next.current)
+		return r.follow(source{g: g, tx: tx}, &roster, r.current, next.current)
 	})
 	if err != nil {
 		return err
 	}
 	if v.outcome == Accepted {
-		users := g.localChanges(r.current, next.current)
-		r.extremities, r.current, r.joined = next.extremities, next.current, joined
+		users := g.localChanges(r.version, r.current, next.current)
+		r.extremities, r.current, r.roster = next.extremities, next.current, roster
+		g.retireRevoked(r)
 		g.Outbox.Flush(v.destinations)
 		g.notify(r.id, users)
 	}
@@ -221,11 +220,17 @@ func (w *writer) moveTo(next consequence) error {
 	})
 }
 
-// indexMemberships brings the index of memberships up to date with a change of the current state.
+// indexMemberships brings the indexes of memberships and participations up to date with a change of the
+// current state.
 func (g *Engine) indexMemberships(tx *store.Tx, r *liveRoom, old, new State, at Position) error {
 	events := source{g: g, tx: tx}
 	table := tx.Table(tableMemberships)
 	for place, ids := range Diff(old, new) {
+		if place.Type == matrix.ParticipationType && r.version.HasParticipation() {
+			if err := tx.Table(tableParticipants).Put(store.Key(place.StateKey, r.id), []byte{}); err != nil {
+				return err
+			}
+		}
 		if place.Type != "m.room.member" {
 			continue
 		}
@@ -241,6 +246,9 @@ func (g *Engine) indexMemberships(tx *store.Tx, r *liveRoom, old, new State, at 
 			Membership: e.Membership(), EventID: e.ID(), Sender: e.Sender(), Position: at, Version: r.version.ID,
 		})
 		if err != nil {
+			return err
+		}
+		if err := g.indexLocal(tx, r.version, r.id, matrix.UserID(place.StateKey)); err != nil {
 			return err
 		}
 	}

@@ -16,11 +16,7 @@ import (
 // events. When an initial event is refused the room exists, with what came before, and the error says
 // so. Errors are *peer.Error.
 func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
-	a, err := g.actor(c.Version, c.Creator)
-	if err != nil {
-		return "", err
-	}
-	r, err := g.newRoom(c, a)
+	r, a, err := g.newRoom(c)
 	if err != nil {
 		return "", err
 	}
@@ -33,8 +29,9 @@ func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	drafts := append([]Draft{{Type: "m.room.member", StateKey: matrix.StateKey(string(a.user)), Content: join}}, c.Initial...)
-	for _, d := range drafts {
+	drafts := g.foundingDrafts(c.Version, a)
+	drafts = append(drafts, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(a.user)), Content: join})
+	for _, d := range append(drafts, c.Initial...) {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
@@ -45,23 +42,64 @@ func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
 	return r.id, nil
 }
 
-// newRoom makes a room of which nothing is stored yet. Two rooms of one creator have the same ID when
-// their create events are the same down to the millisecond; the second is then dated later.
-func (g *Engine) newRoom(c Creation, a actor) (*liveRoom, error) {
+// foundingDrafts are what comes between the create event and the creator's join: in rooms with
+// participation the creator's server accepts itself (MSC4345, "Room creation flow").
+func (g *Engine) foundingDrafts(v matrix.RoomVersion, a actor) []Draft {
+	if !v.HasParticipation() {
+		return nil
+	}
+	return []Draft{{
+		Type: matrix.ParticipationType, StateKey: matrix.StateKey(string(a.server)),
+		Content: participationContent(matrix.Accepted, g.ServerName, ""),
+	}}
+}
+
+// newRoom makes a room of which nothing but this server's key is stored yet, and finds out who the creator
+// is in it. Two rooms of one creator have the same ID when their create events are the same down to the
+// millisecond; the second is then dated later.
+func (g *Engine) newRoom(c Creation) (*liveRoom, actor, error) {
+	a, key, err := g.founder(c)
+	if err != nil {
+		return nil, actor{}, err
+	}
 	for at := g.Clock().UnixMilli(); ; at++ {
 		create, err := buildCreate(c, a, at)
 		if err != nil {
-			return nil, err
+			return nil, actor{}, err
 		}
 		r, err := g.newLiveRoom(create)
 		if err != nil {
-			return nil, forbidden(err)
+			return nil, actor{}, forbidden(err)
+		}
+		if key != nil {
+			if err := g.ServerKeys.Adopt(r.id, c.Version, *key); err != nil {
+				return nil, actor{}, err
+			}
 		}
 		added, err := g.addRoom(r)
 		if err != nil || added {
-			return r, err
+			return r, a, err
 		}
 	}
+}
+
+// founder is the creator of a room to be, with the key that this server will have in it, if the version
+// has server keys: the room's ID follows from the create event, which the key may have to sign.
+func (g *Engine) founder(c Creation) (actor, *matrix.ServerKeyPair, error) {
+	if !c.Version.HasParticipation() {
+		a, err := g.actor(c.Version, "", c.Creator)
+		return a, nil, err
+	}
+	key := c.Server
+	if key == nil {
+		minted, err := matrix.NewServerKeyPair()
+		if err != nil {
+			return actor{}, nil, err
+		}
+		key = &minted
+	}
+	a, err := g.actorThrough(c.Version, *key, c.Creator)
+	return a, key, err
 }
 
 func buildCreate(c Creation, a actor, at int64) (*matrix.Event, error) {
@@ -77,7 +115,7 @@ func buildCreate(c Creation, a actor, at int64) (*matrix.Event, error) {
 		Type: "m.room.create", StateKey: matrix.StateKey(""), Sender: a.user, Content: content,
 		Depth: 1, OriginServerTS: at,
 	}
-	create, err := p.Build(c.Version, a.signer)
+	create, err := p.Build(c.Version, a.signers...)
 	if err != nil {
 		return nil, peer.BadJSON("%v", err)
 	}

@@ -33,7 +33,7 @@ func (g *Engine) event(tx *store.Tx, id string) (*known, error) {
 	key := parsedKey{id, r.redactedBy != ""}
 	e, ok := g.parsed.Get(key)
 	if !ok {
-		v, found := matrix.RoomVersionByID(r.version)
+		v, found := g.storedVersion(r.version)
 		if !found {
 			return nil, fmt.Errorf("event %s: %w: room version %q", id, errDamaged, r.version)
 		}

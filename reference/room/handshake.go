@@ -15,6 +15,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/peer"
+	"countersign/reference/store"
 )
 
 // Bounds of entering or leaving a room through another server.
@@ -37,8 +38,8 @@ func (g *Engine) requestTemplate(ctx context.Context, server matrix.ServerName, 
 	if err != nil {
 		return signedTemplate{}, err
 	}
-	version, ok := matrix.RoomVersionByID(t.RoomVersion)
-	if !ok || version.HasAccountKeys() != v.HasAccountKeys() || known != nil && version != *known {
+	version, ok := g.Version(t.RoomVersion)
+	if !ok || version.Identity != v.Identity || known != nil && version != *known {
 		return signedTemplate{}, fmt.Errorf("%s answers with a template of room version %q", server, t.RoomVersion)
 	}
 	e, err := g.signTemplate(t.Event, version, h, roomID, local, content)
@@ -50,7 +51,8 @@ func (g *Engine) requestTemplate(ctx context.Context, server matrix.ServerName, 
 
 // firstTemplate asks for a template for the user as the room's version names users. D-03: a room ID does
 // not tell its version, so, when that is not known, the account key user ID is tried first, and the
-// account name user ID when it is refused or when the room turns out to have no account keys.
+// account name user ID when it is refused or when the room turns out to have no account keys. A room with
+// participation refuses both; see templateThrough.
 func (g *Engine) firstTemplate(ctx context.Context, server matrix.ServerName, h Handshake, roomID string, local matrix.UserID, known *matrix.RoomVersion) (v matrix.RoomVersion, t Template, err error) {
 	if known != nil {
 		t, err = g.callMake(ctx, server, h, roomID, local, *known)
@@ -62,8 +64,11 @@ func (g *Engine) firstTemplate(ctx context.Context, server matrix.ServerName, h 
 		refusal.Status != http.StatusForbidden && refusal.Status != http.StatusBadRequest) {
 		return v, t, err
 	}
-	if version, ok := matrix.RoomVersionByID(t.RoomVersion); err == nil && ok && version.HasAccountKeys() {
+	if version, ok := g.Version(t.RoomVersion); err == nil && ok && version.Identity == v.Identity {
 		return v, t, nil
+	}
+	if err != nil && g.versionHint(peer.AsError(err)) != nil {
+		return v, t, err
 	}
 	v = matrix.RoomVersion12()
 	second, secondErr := g.callMake(ctx, server, h, roomID, local, v)
@@ -74,13 +79,13 @@ func (g *Engine) firstTemplate(ctx context.Context, server matrix.ServerName, h 
 }
 
 func (g *Engine) callMake(ctx context.Context, server matrix.ServerName, h Handshake, roomID string, local matrix.UserID, v matrix.RoomVersion) (t Template, err error) {
-	a, err := g.actor(v, local)
+	a, err := g.actor(v, roomID, local)
 	if err != nil {
 		return t, err
 	}
 	query := url.Values{}
 	if h != LeaveHandshake {
-		for _, v := range matrix.RoomVersions() {
+		for _, v := range g.RoomVersions {
 			query.Add("ver", v.ID)
 		}
 	}
@@ -97,7 +102,7 @@ func (g *Engine) callMake(ctx context.Context, server matrix.ServerName, h Hands
 // event's place in the graph and who authorises a restricted join; and it must be a template for what
 // was asked for, so that no server gets anything else signed.
 func (g *Engine) signTemplate(template []byte, v matrix.RoomVersion, h Handshake, roomID string, local matrix.UserID, content []byte) (*matrix.Event, error) {
-	a, err := g.actor(v, local)
+	a, err := g.actor(v, roomID, local)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +122,7 @@ func (g *Engine) signTemplate(template []byte, v matrix.RoomVersion, h Handshake
 		return nil, err
 	}
 	if authoriser := t.Get("content.join_authorised_via_users_server"); h == JoinHandshake && authoriser.Exists() {
-		if _, err := matrix.ParseUserID(authoriser.Str); err != nil {
+		if _, err := v.ParseUserID(authoriser.Str); err != nil {
 			return nil, err
 		}
 		if content, err = sjson.SetBytes(content, "join_authorised_via_users_server", authoriser.Str); err != nil {
@@ -129,7 +134,7 @@ func (g *Engine) signTemplate(template []byte, v matrix.RoomVersion, h Handshake
 		Content: content, Depth: t.Get("depth").Int(), OriginServerTS: g.Clock().UnixMilli(),
 		PrevEvents: stringsOf(t.Get("prev_events")), AuthEvents: stringsOf(t.Get("auth_events")),
 	}
-	e, err := p.Build(v, a.signer)
+	e, err := p.Build(v, a.signers...)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +173,7 @@ func (g *Engine) remoteHandshake(ctx context.Context, h Handshake, roomID string
 	}
 	var failures []error
 	for _, server := range via[:min(len(via), maxVia)] {
-		t, err := g.requestTemplate(ctx, server, h, roomID, local, content, known)
+		t, err := g.templateThrough(ctx, server, h, roomID, local, content, known)
 		var answer json.RawMessage
 		if err == nil {
 			answer, err = g.callSend(ctx, t, h)
@@ -210,15 +215,30 @@ func (g *Engine) knownVersion(roomID string, local matrix.UserID) *matrix.RoomVe
 	if m, ok := g.localMembership(roomID, local); ok {
 		return &m.Version
 	}
+	if own, ok := g.ServerKeys.Latest(roomID); ok {
+		if v, ok := g.Version(own.Version); ok {
+			return &v
+		}
+	}
 	return nil
 }
 
-// localMembership is the membership of a local user in a room, under either of the user's names.
+// localMembership is the membership of a local user in a room, under any of the user's names; of several
+// that of the latest.
 func (g *Engine) localMembership(roomID string, local matrix.UserID) (m Membership, ok bool) {
-	for _, name := range append([]matrix.UserID{local}, g.Directory.KeyUserIDs(local)...) {
-		if m, ok = g.Membership(roomID, name); ok {
-			return m, true
+	keys := g.Directory.KeyUserIDs(local)
+	var names []matrix.UserID
+	err := g.DB.View(func(tx *store.Tx) error {
+		names = g.namesOf(tx, local, keys, roomID)
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("reading the names of a user", "room", roomID, "user", local, "error", err)
+	}
+	for _, name := range names {
+		if found, has := g.Membership(roomID, name); has && (!ok || found.Position > m.Position) {
+			m, ok = found, true
 		}
 	}
-	return m, false
+	return m, ok
 }

@@ -73,18 +73,27 @@ func (g *Engine) hole(roomID string, at Place) (missing []string, anchor *matrix
 // historians are the servers to ask for history: the one that built on it first, then others in the room.
 func (g *Engine) historians(r *liveRoom, anchor *matrix.Event) []matrix.ServerName {
 	r.mutex.Lock()
-	servers := r.serversOf()
+	servers := r.domains()
 	r.mutex.Unlock()
 	servers = slices.DeleteFunc(servers, func(s matrix.ServerName) bool { return s == g.ServerName })
-	if creator := r.create.Sender().Domain(); slices.Contains(servers, creator) {
+	if creator := g.originOf(r, r.create); slices.Contains(servers, creator) {
 		servers = append([]matrix.ServerName{creator}, without(servers, creator)...)
 	}
 	if anchor != nil {
-		if first := anchor.Sender().Domain(); slices.Contains(servers, first) {
+		if first := g.originOf(r, anchor); slices.Contains(servers, first) {
 			servers = append([]matrix.ServerName{first}, without(servers, first)...)
 		}
 	}
 	return servers[:min(len(servers), backfillServers)]
+}
+
+// originOf is the domain that an event comes from, as far as the room says.
+func (g *Engine) originOf(r *liveRoom, e *matrix.Event) matrix.ServerName {
+	if !r.version.HasParticipation() {
+		return e.Sender().Domain()
+	}
+	p, _ := g.ServerOf(e)
+	return p.UnverifiedDomain
 }
 
 func without(servers []matrix.ServerName, server matrix.ServerName) []matrix.ServerName {
@@ -153,7 +162,7 @@ func (g *Engine) judgePast(ctx context.Context, r *liveRoom, server matrix.Serve
 	if p.hole, err = g.unknownParents(e); err != nil {
 		return p, err
 	}
-	if g.settledAlready(e.ID()) {
+	if g.settledAlready(e) {
 		return p, nil
 	}
 	var before State

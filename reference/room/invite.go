@@ -13,14 +13,17 @@ import (
 	"countersign/reference/peer"
 )
 
-// Invite invites target, an account name user ID of this or of another server. content is the event's
-// content without membership, or nil. Errors are *peer.Error.
+// Invite invites target, an account name user ID of this or of another server, or in rooms with
+// participation a user ID of the room. content is the event's content without membership, or nil. Errors
+// are *peer.Error.
 func (g *Engine) Invite(ctx context.Context, roomID string, local, target matrix.UserID, content []byte) error {
 	r, err := g.joinedRoom(roomID)
 	if err != nil {
 		return err
 	}
 	switch {
+	case r.version.HasParticipation():
+		return g.inviteParticipant(ctx, r, local, target, content)
 	case target.Domain() == g.ServerName:
 		return g.inviteHere(r, local, target, content)
 	case r.version.HasAccountKeys():
@@ -35,11 +38,11 @@ func (g *Engine) inviteHere(r *liveRoom, local, target matrix.UserID, content []
 	if !g.Users.Exists(target.Localpart()) {
 		return peer.NotFound("there is no user %s", target)
 	}
-	a, err := g.actor(r.version, local)
+	a, err := g.actor(r.version, r.id, local)
 	if err != nil {
 		return err
 	}
-	invitee, err := g.actor(r.version, target)
+	invitee, err := g.actor(r.version, r.id, target)
 	if err != nil {
 		return err
 	}
@@ -47,8 +50,8 @@ func (g *Engine) inviteHere(r *liveRoom, local, target matrix.UserID, content []
 		return err
 	}
 	var cosigners []matrix.Signer
-	if r.version.HasAccountKeys() {
-		cosigners = append(cosigners, invitee.signer)
+	if r.version.Identity == matrix.AccountKeyIdentity {
+		cosigners = append(cosigners, invitee.personal())
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -59,7 +62,7 @@ func (g *Engine) inviteHere(r *liveRoom, local, target matrix.UserID, content []
 // inviteRemotely invites a user of another server to a room without account keys: the event is
 // complete, and the invitee's server signs it as well.
 func (g *Engine) inviteRemotely(ctx context.Context, r *liveRoom, local, target matrix.UserID, content []byte) error {
-	a, err := g.actor(r.version, local)
+	a, err := g.actor(r.version, r.id, local)
 	if err != nil {
 		return err
 	}
@@ -164,7 +167,7 @@ func (g *Engine) cosignRemotely(ctx context.Context, roomID string, local, targe
 	if err != nil {
 		return err
 	}
-	a, err := g.actor(r.version, local)
+	a, err := g.actor(r.version, r.id, local)
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (g *Engine) cosignRemotely(ctx context.Context, roomID string, local, targe
 		return err
 	}
 	var expected matrix.UserID
-	if keys := g.Directory.KeyUserIDs(target); len(keys) > 0 {
+	if keys := g.Directory.KeyUserIDs(target); len(keys) > 0 && !r.version.HasParticipation() {
 		expected = keys[0]
 	}
 	for range 2 {
@@ -191,6 +194,12 @@ func (g *Engine) cosignRemotely(ctx context.Context, roomID string, local, targe
 			continue
 		}
 		g.verifyUsers(ctx, signed)
+		if r.version.HasParticipation() {
+			user, _ := signed.StateKey()
+			if err := g.noteContact(r.id, matrix.UserID(user), target.Domain()); err != nil {
+				return err
+			}
+		}
 		return g.accept(r, signed)
 	}
 	return peer.Errorf(http.StatusConflict, "M_UNKNOWN", "%s named another key when it was asked again", target.Domain())
@@ -203,6 +212,9 @@ func (g *Engine) cosignRequest(r *liveRoom, a actor, d Draft, expected matrix.Us
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	asked := d
+	if expected == "" && r.version.HasParticipation() {
+		expected = standIn(r.version, matrix.UserID(*d.StateKey))
+	}
 	if expected != "" {
 		asked.StateKey = matrix.StateKey(string(expected))
 	}
@@ -238,7 +250,10 @@ func (g *Engine) requestCosignature(ctx context.Context, r *liveRoom, a actor, s
 	if err != nil {
 		return nil, peer.Errorf(http.StatusBadGateway, "M_UNKNOWN", "the %s that %s returned is not signed: %v", membership, server, err)
 	}
-	return signed.WithSignature(a.signer), nil
+	for _, s := range a.signers {
+		signed = signed.WithSignature(s)
+	}
+	return signed, nil
 }
 
 // checkCosigned compares a returned event with the request. Nothing but state_key, hashes and
@@ -253,12 +268,8 @@ func checkCosigned(request *matrix.Event, answer []byte, server matrix.ServerNam
 		return nil, errors.New("its content hash does not match")
 	}
 	stateKey, _ := e.StateKey()
-	invitee, _, err := matrix.ParseAccountKeyUserID(stateKey)
-	if err != nil {
-		return nil, fmt.Errorf("its state_key: %w", err)
-	}
-	if invitee.Domain() != server {
-		return nil, fmt.Errorf("its state_key is not of %s", server)
+	if err := checkInvitee(request, e, server); err != nil {
+		return nil, err
 	}
 	want := matrix.ProtoEvent{
 		Type: request.Type(), StateKey: &stateKey, Sender: request.Sender(), RoomID: request.RoomID(),
@@ -272,17 +283,35 @@ func checkCosigned(request *matrix.Event, answer []byte, server matrix.ServerNam
 	if e.ID() != expected.ID() {
 		return nil, errors.New("more was changed than state_key, hashes and signatures")
 	}
-	if err := e.VerifyAccountKey(invitee); err != nil {
-		return nil, err
-	}
 	// The event that is sent has what was asked for and the invitee's signature, whatever else was
 	// added to it.
-	signature := gjson.GetBytes(e.JSON(), "signatures."+invitee.Localpart()+"."+gjson.Escape(string(matrix.AccountKeyID)))
-	out, err := matrix.PutSignature(expected.JSON(), invitee.Localpart(), matrix.AccountKeyID, signature.String())
+	entity := matrix.UserID(stateKey).Localpart()
+	if e.Version().Identity == matrix.ServerKeyIdentity {
+		entity = string(matrix.UserID(stateKey).Domain())
+	}
+	signature := gjson.GetBytes(e.JSON(), "signatures."+entity+"."+gjson.Escape(string(matrix.AccountKeyID)))
+	out, err := matrix.PutSignature(expected.JSON(), entity, matrix.AccountKeyID, signature.String())
 	if err != nil {
 		return nil, err
 	}
 	return matrix.ParseEvent(request.Version(), out)
+}
+
+// checkInvitee checks the state key of a returned event, and the signature of the key in it.
+func checkInvitee(request, e *matrix.Event, server matrix.ServerName) error {
+	if e.Version().HasParticipation() {
+		asked, _ := request.StateKey()
+		return verifyInvitee(e, matrix.UserID(asked))
+	}
+	stateKey, _ := e.StateKey()
+	invitee, _, err := matrix.ParseAccountKeyUserID(stateKey)
+	if err != nil {
+		return fmt.Errorf("its state_key: %w", err)
+	}
+	if invitee.Domain() != server {
+		return fmt.Errorf("its state_key is not of %s", server)
+	}
+	return e.VerifyAccountKey(invitee)
 }
 
 // staleAuthEvents reports whether the event's target has a membership that is not among its auth

@@ -11,7 +11,6 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/peer"
-	"countersign/reference/rules"
 )
 
 // Join joins a local user (account name user ID) to a room: here when this server is in it, else
@@ -56,10 +55,16 @@ func (g *Engine) candidates(roomID string, local matrix.UserID, via []matrix.Ser
 	}
 	add(via...)
 	if m, ok := g.localMembership(roomID, local); ok {
-		add(m.Through, m.Sender.Domain())
+		add(m.Through)
+		if !m.Version.HasParticipation() {
+			add(m.Sender.Domain())
+		}
+	}
+	if own, ok := g.ServerKeys.Latest(roomID); ok {
+		add(own.Through)
 	}
 	if r, err := g.live(roomID); err == nil && r != nil {
-		add(r.create.Sender().Domain())
+		add(g.originOf(r, r.create))
 		add(g.otherServers(r, nil)...)
 	}
 	return all
@@ -68,12 +73,12 @@ func (g *Engine) candidates(roomID string, local matrix.UserID, via []matrix.Ser
 func (g *Engine) otherServers(r *liveRoom, first []matrix.ServerName) []matrix.ServerName {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return without(append(append([]matrix.ServerName{}, first...), r.serversOf()...), g.ServerName)
+	return without(append(append([]matrix.ServerName{}, first...), r.domains()...), g.ServerName)
 }
 
 // joinHere joins a local user to a room that this server is in.
 func (g *Engine) joinHere(r *liveRoom, local matrix.UserID, content []byte) error {
-	a, err := g.actor(r.version, local)
+	a, err := g.actor(r.version, r.id, local)
 	if err != nil {
 		return err
 	}
@@ -89,17 +94,27 @@ func (g *Engine) joinHere(r *liveRoom, local matrix.UserID, content []byte) erro
 		if content, err = sjson.SetBytes(content, "join_authorised_via_users_server", authoriser); err != nil {
 			return err
 		}
-		if signer, _, ok := g.signerKnown(r.version, authoriser); ok && r.version.HasAccountKeys() {
+		if signer, ok := g.authoriserSigner(r, authoriser); ok && r.version.HasAccountKeys() {
 			cosigners = append(cosigners, signer)
 		}
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if e := g.StateEvent(r.current, "m.room.member", string(a.user)); e != nil && e.Membership() == "join" && sameJSON(e.Content(), content) {
+	if e := g.StateEvent(r.current, "m.room.member", string(a.user)); e != nil && g.isSameJoin(e, a, content) {
 		return nil
 	}
 	_, err = g.send(r, a, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(a.user)), Content: content}, cosigners...)
 	return err
+}
+
+// isSameJoin reports whether a membership is the join that a would send. D-54: in rooms of MSC4348 one
+// through another server is not.
+func (g *Engine) isSameJoin(e *matrix.Event, a actor, content []byte) bool {
+	if e.Membership() != "join" || !sameJSON(e.Content(), content) {
+		return false
+	}
+	server, ok := g.serverOf(e)
+	return !e.Version().HasPortableAccounts() || ok && server == a.server
 }
 
 func sameJSON(a, b []byte) bool {
@@ -161,7 +176,11 @@ func (g *Engine) enter(ctx context.Context, t signedTemplate, body []byte) error
 		return fmt.Errorf("the join is not allowed by the state that %s gives: %w", t.server, rejection)
 	}
 	g.verifyMembers(ctx, before)
-	return g.settleIn(r, join, before)
+	if err := g.settleIn(r, join, before); err != nil {
+		return err
+	}
+	g.verifyServersOf(ctx, r, before)
+	return nil
 }
 
 // cosignedJoin is the join with the signature that the resident server has added, for a restricted
@@ -178,11 +197,7 @@ func (g *Engine) cosignedJoin(ctx context.Context, sent *matrix.Event, returned 
 	if e.ID() != sent.ID() || !e.HashOK() {
 		return nil, errors.New("the join that was returned is not the one that was sent")
 	}
-	verify := rules.VerifyAccountKey
-	if !e.Version().HasAccountKeys() {
-		verify = g.verifyServerOf
-	}
-	if err := verify(e, authoriser); err != nil {
+	if err := g.authoriserVerifier(e.Version())(e, authoriser); err != nil {
 		return nil, fmt.Errorf("the join that was returned is not authorised: %w", err)
 	}
 	return e, nil
@@ -222,6 +237,28 @@ func (g *Engine) verifyMembers(ctx context.Context, s State) {
 	ctx, cancel := context.WithTimeout(ctx, joinVerifyWait)
 	defer cancel()
 	g.Directory.Verify(ctx, users...)
+}
+
+// verifyServersOf asks for the domains of the servers in a room with participation that this server has just
+// joined, and who is behind its account keys. Nobody waits for that, as nothing is hidden until then.
+func (g *Engine) verifyServersOf(ctx context.Context, r *liveRoom, s State) {
+	if !r.version.HasParticipation() {
+		return
+	}
+	stored, err := g.Events(s)
+	if err != nil {
+		g.Logger.Error("reading the servers of a room", "error", err)
+		return
+	}
+	var events []*matrix.Event
+	for _, e := range stored {
+		if e.IsParticipation() || e.Type() == "m.room.member" {
+			events = append(events, e.Event)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinVerifyWait)
+	defer cancel()
+	g.verifyServers(ctx, r, events...)
 }
 
 // settleIn stores the join and makes the room current.

@@ -46,7 +46,7 @@ func (g *Engine) Leave(ctx context.Context, roomID string, local matrix.UserID, 
 
 // leaveAlone notes that a local user has left, without telling the room.
 func (g *Engine) leaveAlone(m Membership, local matrix.UserID, content []byte) error {
-	a, err := g.actor(m.Version, local)
+	a, err := g.actor(m.Version, m.RoomID, local)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (g *Engine) leaveAlone(m Membership, local matrix.UserID, content []byte) e
 	e, err := matrix.ProtoEvent{
 		Type: "m.room.member", StateKey: matrix.StateKey(string(m.User)), Sender: a.user, RoomID: m.RoomID, Content: content,
 		PrevEvents: []string{m.EventID}, Depth: 1, OriginServerTS: g.Clock().UnixMilli(),
-	}.Build(m.Version, a.signer)
+	}.Build(m.Version, a.signers...)
 	if err != nil {
 		return peer.BadJSON("%v", err)
 	}
@@ -66,7 +66,7 @@ func (g *Engine) leaveAlone(m Membership, local matrix.UserID, content []byte) e
 // sendMembership sends a member event about a user whom the room knows, by a local user. by is an account
 // name user ID; target is one, too, when it is the same user, and else as the room names users.
 func (g *Engine) sendMembership(r *liveRoom, by, target matrix.UserID, membership string, content []byte) error {
-	a, err := g.actor(r.version, by)
+	a, err := g.actor(r.version, r.id, by)
 	if err != nil {
 		return err
 	}
@@ -144,20 +144,29 @@ func (g *Engine) expel(ctx context.Context, roomID string, local, target matrix.
 	if err != nil {
 		return err
 	}
-	names := []matrix.UserID{target}
-	if r.version.HasAccountKeys() {
-		if names, err = g.keysOf(target); err != nil {
-			return err
-		}
+	names, err := g.namesToExpel(r, target)
+	if err != nil {
+		return err
 	}
 	user, ok := g.pick(r, names, from)
 	switch {
 	case ok:
 		return g.sendMembership(r, local, user, membership, content)
-	case len(names) == 0 && membership == "ban":
+	case len(names) == 0 && membership == "ban" && r.version.Identity == matrix.AccountKeyIdentity:
 		return errKeyUnknown
 	}
 	return peer.Forbidden("%s is not in the room in a way that could be ended", target)
+}
+
+// namesToExpel are the user IDs of a room that a client may mean by a user ID.
+func (g *Engine) namesToExpel(r *liveRoom, target matrix.UserID) ([]matrix.UserID, error) {
+	switch {
+	case r.version.HasParticipation():
+		return g.targets(r, target)
+	case r.version.HasAccountKeys():
+		return g.keysOf(target)
+	}
+	return []matrix.UserID{target}, nil
 }
 
 // keysOf are the account key user IDs of a user; a local user's key is minted when there is none.

@@ -3,7 +3,6 @@ package room
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"countersign/matrix"
@@ -21,8 +20,8 @@ type liveRoom struct {
 	id      string
 	version matrix.RoomVersion
 	create  *matrix.Event
-	// rules check signatures by rule 5.2; settled are for events that have passed it before, or that
-	// are templates and have no signatures yet.
+	// rules check signatures, as rule 5.2 asks; settled are for events that have passed it before, or that
+	// are templates and have no signatures yet. See judging.
 	rules, settled *rules.Room
 
 	// mutex is held while an event is judged by the current state and stored. It is never held
@@ -30,8 +29,7 @@ type liveRoom struct {
 	mutex       sync.Mutex
 	extremities []string
 	current     State
-	// joined counts the joined users of each server.
-	joined map[matrix.ServerName]int
+	roster      roster
 	// latest is the time of the latest event of ours, in milliseconds since the Unix epoch.
 	latest int64
 }
@@ -61,7 +59,7 @@ func (g *Engine) live(roomID string) (*liveRoom, error) {
 		if r.current, err = g.loadState(tx, stored.Current); err != nil {
 			return err
 		}
-		return g.countJoined(source{g: g, tx: tx}, r.joined, State{}, r.current)
+		return r.follow(source{g: g, tx: tx}, &r.roster, State{}, r.current)
 	})
 	if err != nil || r == nil {
 		return nil, err
@@ -72,49 +70,43 @@ func (g *Engine) live(roomID string) (*liveRoom, error) {
 
 // newLiveRoom makes the live form of a room of which nothing but the create event exists.
 func (g *Engine) newLiveRoom(create *matrix.Event) (*liveRoom, error) {
-	verify := rules.VerifyAccountKey
-	if !create.Version().HasAccountKeys() {
-		verify = g.verifyServerOf
-	}
-	judging, err := rules.NewRoom(create, verify)
+	judging, err := rules.NewRoom(create, g.authoriserVerifier(create.Version()))
 	if err != nil {
 		return nil, err
 	}
-	settled, err := rules.NewRoom(create, rules.AlreadyVerified)
-	if err != nil {
-		return nil, err
-	}
+	judging = judging.WithDefects(g.Defects)
 	return &liveRoom{
-		id: create.RoomID(), version: create.Version(), create: create,
-		rules: judging.WithDefects(g.Defects), settled: settled.WithDefects(g.Defects),
-		joined: map[matrix.ServerName]int{},
+		id: create.RoomID(), version: create.Version(), create: create, rules: judging, settled: judging.Settled(),
+		roster: newRoster(create.Version()),
 	}, nil
 }
 
-// countJoined updates the number of joined users per server for a change of state.
-func (g *Engine) countJoined(events source, joined map[matrix.ServerName]int, old, new State) error {
-	for place, ids := range Diff(old, new) {
-		if place.Type != "m.room.member" {
-			continue
-		}
-		for i, id := range ids {
-			if id == "" {
-				continue
-			}
-			e := events.Event(id)
-			if e == nil {
-				return fmt.Errorf("the member event %s cannot be read: %w", id, errDamaged)
-			}
-			if e.Membership() != "join" {
-				continue
-			}
-			server := matrix.UserID(place.StateKey).Domain()
-			if joined[server] += 2*i - 1; joined[server] == 0 {
-				delete(joined, server)
-			}
-		}
+// authoriserVerifier answers rule 5.2 for rooms of a version: whose signature authorises a restricted join.
+func (g *Engine) authoriserVerifier(v matrix.RoomVersion) rules.SignatureVerifier {
+	switch v.Identity {
+	case matrix.AccountKeyIdentity, matrix.PortableIdentity:
+		return rules.VerifyAccountKey
+	case matrix.ServerKeyIdentity:
+		return rules.VerifyServerKey
 	}
-	return nil
+	return g.verifyServerOf
+}
+
+// judging are the room's rules with the events of a transaction: in rooms of MSC4348 those tell who has
+// co-signed what.
+func (r *liveRoom) judging(events source) *rules.Room {
+	if !r.version.HasPortableAccounts() {
+		return r.rules
+	}
+	return r.rules.WithEvents(events.Event)
+}
+
+// settledBy is judging for the rules that ask for no signatures.
+func (r *liveRoom) settledBy(events source) *rules.Room {
+	if !r.version.HasPortableAccounts() {
+		return r.settled
+	}
+	return r.settled.WithEvents(events.Event)
 }
 
 // resolve is the state that follows from several (room version 12, "State resolution"). At least one
@@ -220,14 +212,4 @@ func (s source) builtUpon(id string) (found bool) {
 		return !found
 	})
 	return found
-}
-
-// serversOf are the servers with a joined user, sorted.
-func (r *liveRoom) serversOf() []matrix.ServerName {
-	servers := make([]matrix.ServerName, 0, len(r.joined))
-	for s := range r.joined {
-		servers = append(servers, s)
-	}
-	slices.SortFunc(servers, func(a, b matrix.ServerName) int { return strings.Compare(string(a), string(b)) })
-	return servers
 }

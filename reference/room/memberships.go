@@ -7,16 +7,17 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/participant"
 	"countersign/reference/store"
 )
 
 // decodeMembership reads a row of the index; key is the user and the room.
-func decodeMembership(key []string, value []byte) (m Membership, err error) {
+func (g *Engine) decodeMembership(key []string, value []byte) (m Membership, err error) {
 	var r membershipRecord
 	if err := json.Unmarshal(value, &r); err != nil || len(key) != 2 {
 		return m, fmt.Errorf("a membership cannot be read: %w", orDamaged(err))
 	}
-	v, ok := matrix.RoomVersionByID(r.Version)
+	v, ok := g.storedVersion(r.Version)
 	if !ok {
 		return m, fmt.Errorf("%w: room version %q", errDamaged, r.Version)
 	}
@@ -51,6 +52,9 @@ func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event, throu
 		if err := tx.Table(tableInviters).Put(store.Key(string(e.Sender()), e.RoomID(), target), []byte{}); err != nil {
 			return err
 		}
+		if err := g.indexLocal(tx, e.Version(), e.RoomID(), matrix.UserID(target)); err != nil {
+			return err
+		}
 		return putJSON(tx.Table(tableMemberships), store.Key(target, e.RoomID()), membershipRecord{
 			Membership: e.Membership(), EventID: e.ID(), Sender: e.Sender(), Position: at,
 			Version: e.Version().ID, Stripped: rawEvents(stripped), Event: e.JSON(), Through: through,
@@ -59,13 +63,19 @@ func (g *Engine) noteMembership(e *matrix.Event, stripped []*matrix.Event, throu
 	if err != nil {
 		return err
 	}
-	g.notify(e.RoomID(), []matrix.UserID{g.localName(matrix.UserID(target))})
+	g.notify(e.RoomID(), []matrix.UserID{g.localName(e.Version(), matrix.UserID(target))})
 	return nil
 }
 
 // reveal notes, in every room of a user whose account key has become verified or erased, and for
 // everybody whom that user has invited, that clients see the user differently from now on.
 func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
+	g.revealAs(user)
+	g.revealAs(account.Portable(user)) // in rooms of MSC4348
+}
+
+// revealAs is reveal for the rooms that know the user by one user ID.
+func (g *Engine) revealAs(user matrix.UserID) {
 	var rooms []string
 	var invited map[string][]matrix.UserID
 	err := g.DB.Update(func(tx *store.Tx) error {
@@ -94,7 +104,7 @@ func (g *Engine) reveal(user matrix.UserID, _ account.Entry) {
 	for _, roomID := range rooms {
 		var users []matrix.UserID
 		for _, name := range invited[roomID] {
-			users = append(users, g.localName(name))
+			users = append(users, g.invitedName(roomID, name))
 		}
 		g.notify(roomID, users)
 	}
@@ -144,4 +154,88 @@ func rawEvents(events []*matrix.Event) []json.RawMessage {
 		raw = append(raw, e.JSON())
 	}
 	return raw
+}
+
+// invitedName is the account name user ID of a local user who was invited to a room.
+func (g *Engine) invitedName(roomID string, user matrix.UserID) matrix.UserID {
+	m, _ := g.Membership(roomID, user)
+	return g.localName(m.Version, user)
+}
+
+// revealServer notes, in every room in which a server key has participation, that clients see what comes
+// from there differently from now on, as the domain of the key is known (MSC4345, "Impositions on Client
+// UI").
+func (g *Engine) revealServer(c participant.Claim) {
+	rooms := map[string][]matrix.UserID{}
+	for _, roomID := range g.roomsOfServer(c.Key) {
+		rooms[roomID] = g.usersOfServer(roomID, c.Key)
+	}
+	if len(rooms) == 0 {
+		return
+	}
+	err := g.DB.Update(func(tx *store.Tx) error {
+		for roomID, users := range rooms {
+			for _, user := range users {
+				at, err := g.advance(tx, roomID)
+				if err != nil {
+					return err
+				}
+				if err := tx.Table(tableRevealedAt).Put(store.Key(string(user)), store.AppendInt(nil, int64(at))); err != nil {
+					return err
+				}
+				if err := tx.Table(tableRevealed).Put(positionKey(roomID, at), []byte(user)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("noting that the domain of a server key is known", "key", c.Key, "error", err)
+		return
+	}
+	for roomID := range rooms {
+		g.notify(roomID, nil)
+	}
+}
+
+// roomsOfServer are the rooms that say something of a server key.
+func (g *Engine) roomsOfServer(key matrix.ServerName) (rooms []string) {
+	err := g.DB.View(func(tx *store.Tx) error {
+		tx.Table(tableParticipants).Scan(store.Key(string(key)), nil, func(k, _ []byte) bool {
+			if parts, _ := store.SplitKey(k, 2); len(parts) == 2 {
+				rooms = append(rooms, parts[1])
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("reading the rooms of a server key", "key", key, "error", err)
+	}
+	return rooms
+}
+
+// usersOfServer are the joined users of a server in a room.
+func (g *Engine) usersOfServer(roomID string, key matrix.ServerName) (users []matrix.UserID) {
+	current, err := g.CurrentState(roomID)
+	if err != nil {
+		return nil
+	}
+	err = g.view(func(events source) error {
+		for user, id := range current.OfType("m.room.member") {
+			e := events.Event(id)
+			if e == nil || e.Membership() != "join" {
+				continue
+			}
+			if server, ok := serverOfMember(events.Event, e); ok && server == key {
+				users = append(users, matrix.UserID(user))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("reading the users of a server", "room", roomID, "key", key, "error", err)
+	}
+	return users
 }

@@ -11,8 +11,17 @@ import (
 )
 
 // haveAuthEvents makes sure that an event's auth events are known, asking a server for those that are
-// not. Nothing says that the server gives all of them.
+// not, and that the server which they name has co-signed the event.
 func (g *Engine) haveAuthEvents(ctx context.Context, r *liveRoom, server matrix.ServerName, e *matrix.Event) error {
+	if err := g.fetchAuthEvents(ctx, r, server, e); err != nil {
+		return err
+	}
+	return g.view(func(events source) error { return checkCosigner(events, e) })
+}
+
+// fetchAuthEvents asks a server for those of an event's auth events that are not known. Nothing says that
+// the server gives all of them.
+func (g *Engine) fetchAuthEvents(ctx context.Context, r *liveRoom, server matrix.ServerName, e *matrix.Event) error {
 	missing, err := g.missingAuth(e)
 	if err != nil || len(missing) == 0 {
 		return err

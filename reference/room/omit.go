@@ -41,7 +41,10 @@ func (s Sent) WithoutMembers() Sent {
 		rest = append(rest, heroes...)
 	}
 	omitted := true
-	s.State, s.MembersOmitted, s.ServersInRoom = rest, &omitted, nil
+	s.State, s.MembersOmitted = rest, &omitted
+	if s.ServersInRoom != nil {
+		return s // user IDs do not tell the domains
+	}
 	for name := range servers {
 		s.ServersInRoom = append(s.ServersInRoom, name)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/internal/lru"
+	"countersign/reference/participant"
 	"countersign/reference/store"
 )
 
@@ -33,6 +34,8 @@ type Engine struct {
 	// touched are the positions of the latest changes of rooms; before is that of all others.
 	touched map[string]Position
 	before  Position
+	// disclosed counts the handshakes in which servers are told that keys are this server's.
+	disclosed map[participant.Claim]int
 }
 
 // New opens the engine on its store.
@@ -40,7 +43,7 @@ func New(options Options) (*Engine, error) {
 	g := &Engine{
 		Options: options, parsed: lru.New[parsedKey, *matrix.Event](cachedEvents),
 		groups: lru.New[uint64, *node](cachedGroups), resolutions: lru.New[string, State](cachedResolutions),
-		entering: newKeyedLock(), fetching: newKeyedLock(), rooms: map[string]*liveRoom{}, touched: map[string]Position{},
+		entering: newKeyedLock(), fetching: newKeyedLock(), rooms: map[string]*liveRoom{}, touched: map[string]Position{}, disclosed: map[participant.Claim]int{},
 	}
 	err := g.DB.View(func(tx *store.Tx) error {
 		g.before = Position(tx.Table(tableStream).Last())
@@ -51,6 +54,7 @@ func New(options Options) (*Engine, error) {
 		return nil, err
 	}
 	g.Directory.OnChange(g.reveal)
+	g.Domains.OnVerified(g.revealServer)
 	return g, nil
 }
 
@@ -92,26 +96,14 @@ func (g *Engine) notify(roomID string, users []matrix.UserID) {
 
 // localChanges are the account name user IDs of the local users whose membership differs between two
 // states.
-func (g *Engine) localChanges(old, new State) (users []matrix.UserID) {
+func (g *Engine) localChanges(v matrix.RoomVersion, old, new State) (users []matrix.UserID) {
 	for place := range Diff(old, new) {
-		user := matrix.UserID(place.StateKey)
-		if place.Type != "m.room.member" || user.Domain() != g.ServerName {
+		if place.Type != "m.room.member" {
 			continue
 		}
-		if name := g.localName(user); name != "" {
-			users = append(users, name)
+		if local := g.localName(v, matrix.UserID(place.StateKey)); local != "" {
+			users = append(users, local)
 		}
 	}
 	return users
-}
-
-// localName is the account name user ID of a local user, given in either form, or empty.
-func (g *Engine) localName(user matrix.UserID) matrix.UserID {
-	if _, name, ok := g.Directory.LocalAccount(user); ok {
-		return matrix.UserID("@" + name + ":" + string(g.ServerName))
-	}
-	if g.Users.Exists(user.Localpart()) {
-		return user
-	}
-	return ""
 }

@@ -98,7 +98,7 @@ func (g *Engine) keepSome(r *liveRoom, events []*matrix.Event) error {
 	return g.DB.Update(func(tx *store.Tx) error {
 		known := source{g: g, tx: tx}
 		for _, e := range events {
-			if e.RoomID() != r.id || known.find(e.ID()) != nil {
+			if k := known.find(e.ID()); e.RoomID() != r.id || k != nil && !completes(e, k) {
 				continue
 			}
 			auth, missing := known.authEvents(e)
@@ -106,8 +106,12 @@ func (g *Engine) keepSome(r *liveRoom, events []*matrix.Event) error {
 				g.Logger.Info("an event is dropped: its auth events are missing", "event", e.ID(), "missing", missing)
 				continue
 			}
+			if err := checkCosigner(known, e); err != nil {
+				g.Logger.Info("an event is dropped", "event", e.ID(), "error", err)
+				continue
+			}
 			rec := record{outcome: Accepted}
-			if refusal := authoriseOutlier(r, e, auth); refusal != nil {
+			if refusal := authoriseOutlier(r, known, e, auth); refusal != nil {
 				g.Logger.Info("an event is rejected", "event", e.ID(), "type", e.Type(), "reason", refusal)
 				rec.outcome, rec.reason = Rejected, "by its auth events: "+refusal.Error()
 			}
@@ -119,11 +123,11 @@ func (g *Engine) keepSome(r *liveRoom, events []*matrix.Event) error {
 	})
 }
 
-func authoriseOutlier(r *liveRoom, e *matrix.Event, auth []rules.AuthEvent) error {
+func authoriseOutlier(r *liveRoom, events source, e *matrix.Event, auth []rules.AuthEvent) error {
 	if e.IsCreate() && e.ID() != r.create.ID() {
 		return errors.New("it is not the room's create event")
 	}
-	return r.rules.AuthoriseByAuthEvents(e, auth)
+	return r.judging(events).AuthoriseByAuthEvents(e, auth)
 }
 
 // byAuthority sorts events so that each comes after those of its auth events that are among them.

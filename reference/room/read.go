@@ -3,6 +3,7 @@ package room
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"countersign/matrix"
 	"countersign/reference/peer"
@@ -162,16 +163,16 @@ func (g *Engine) Timeline(roomID string, from Place, backwards bool, limit int) 
 }
 
 // Memberships are the memberships of a user in all rooms, in no particular order. A local user is
-// given by account name user ID, and the rooms that know the user by account key are included; any
-// other user ID is looked up as it is.
+// given by account name user ID, and the rooms that know the user by account key or by server key are
+// included; any other user ID is looked up as it is.
 func (g *Engine) Memberships(user matrix.UserID) (all []Membership, err error) {
-	names := append([]matrix.UserID{user}, g.Directory.KeyUserIDs(user)...)
+	keys := g.Directory.KeyUserIDs(user)
 	err = g.DB.View(func(tx *store.Tx) error {
-		for _, name := range names {
+		for _, name := range g.namesOf(tx, user, keys, "") {
 			var failed error
 			tx.Table(tableMemberships).Scan(store.Key(string(name)), nil, func(key, value []byte) bool {
 				parts, _ := store.SplitKey(key, 2)
-				m, err := decodeMembership(parts, value)
+				m, err := g.decodeMembership(parts, value)
 				all, failed = append(all, m), err
 				return err == nil
 			})
@@ -181,7 +182,24 @@ func (g *Engine) Memberships(user matrix.UserID) (all []Membership, err error) {
 		}
 		return nil
 	})
-	return all, err
+	return g.withoutFormer(all), err
+}
+
+// withoutFormer leaves out the memberships that a user of this server has had in rooms of MSC4345 by a
+// former key of this server's, where there is one by the latest key.
+func (g *Engine) withoutFormer(all []Membership) []Membership {
+	latest := map[string]bool{}
+	for _, m := range all {
+		latest[m.RoomID] = latest[m.RoomID] || g.isByLatestKey(m)
+	}
+	return slices.DeleteFunc(all, func(m Membership) bool {
+		return m.Version.Identity == matrix.ServerKeyIdentity && latest[m.RoomID] && !g.isByLatestKey(m)
+	})
+}
+
+func (g *Engine) isByLatestKey(m Membership) bool {
+	own, ok := g.ServerKeys.Latest(m.RoomID)
+	return ok && m.User.Domain() == own.Key().Name()
 }
 
 // Membership is the membership of a user, as the room names users, in one room. ok is false when
@@ -190,7 +208,7 @@ func (g *Engine) Membership(roomID string, user matrix.UserID) (m Membership, ok
 	err := g.DB.View(func(tx *store.Tx) (err error) {
 		key := store.Key(string(user), roomID)
 		if value := tx.Table(tableMemberships).Get(key); value != nil {
-			m, err = decodeMembership([]string{string(user), roomID}, value)
+			m, err = g.decodeMembership([]string{string(user), roomID}, value)
 			ok = true
 		}
 		return err

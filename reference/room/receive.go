@@ -32,7 +32,7 @@ func (g *Engine) Receive(ctx context.Context, origin matrix.ServerName, pdu []by
 		return "", err
 	}
 	if r == nil || !g.inRoom(r) {
-		return g.receiveElsewhere(ctx, pdu)
+		return g.receiveElsewhere(ctx, origin, pdu)
 	}
 	if err := g.checkACL(roomID, origin); err != nil {
 		return "", err
@@ -57,7 +57,7 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	if e.RoomID() != r.id || e.IsCreate() {
 		return fmt.Errorf("dropped: the event is not for the room %s", r.id)
 	}
-	if g.settledAlready(e.ID()) {
+	if g.settledAlready(e) {
 		return nil
 	}
 	if err := g.haveAuthEvents(ctx, r, origin, e); err != nil {
@@ -79,6 +79,7 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 		v.outcome, v.reason = Rejected, rejection.Error()
 	} else {
 		g.verifyUsers(ctx, e)
+		g.verifyServers(ctx, r, e)
 	}
 	if err := g.settle(r, v); err != nil {
 		return err
@@ -89,12 +90,6 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	return nil
 }
 
-// settledAlready reports whether an event has been through all the checks before.
-func (g *Engine) settledAlready(eventID string) bool {
-	k := g.lookup(eventID)
-	return k != nil && k.hasState()
-}
-
 // judge does the fourth and the fifth check. rejection says why the event is rejected, if it is.
 func (g *Engine) judge(r *liveRoom, e *matrix.Event, before State) (rejection, err error) {
 	err = g.view(func(events source) error {
@@ -102,9 +97,10 @@ func (g *Engine) judge(r *liveRoom, e *matrix.Event, before State) (rejection, e
 		if len(missing) > 0 {
 			return fmt.Errorf("auth events are missing: %v", missing)
 		}
-		if rejection = r.rules.AuthoriseByAuthEvents(e, auth); rejection != nil {
+		rules := r.judging(events)
+		if rejection = rules.AuthoriseByAuthEvents(e, auth); rejection != nil {
 			rejection = fmt.Errorf("by its auth events: %w", rejection)
-		} else if rejection = r.rules.Authorise(e, events.state(before)); rejection != nil {
+		} else if rejection = rules.Authorise(e, events.state(before)); rejection != nil {
 			rejection = fmt.Errorf("by the state before it: %w", rejection)
 		}
 		return nil
@@ -116,13 +112,13 @@ func (g *Engine) judge(r *liveRoom, e *matrix.Event, before State) (rejection, e
 func (g *Engine) settle(r *liveRoom, v verdict) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if g.settledAlready(v.event.ID()) {
+	if g.settledAlready(v.event) {
 		return nil
 	}
 	if v.outcome != Rejected {
 		v.outcome = Accepted
 		err := g.view(func(events source) error {
-			if refusal := r.rules.Authorise(v.event, events.state(r.current)); refusal != nil {
+			if refusal := r.judging(events).Authorise(v.event, events.state(r.current)); refusal != nil {
 				v.outcome, v.reason = SoftFailed, "by the current state: "+refusal.Error()
 			}
 			return nil
@@ -159,7 +155,7 @@ func accountKeysOf(events []*matrix.Event) (users []matrix.UserID) {
 		}
 	}
 	for _, e := range events {
-		if !e.Version().HasAccountKeys() {
+		if e.Version().Identity != matrix.AccountKeyIdentity {
 			continue
 		}
 		add(e.Sender())
@@ -171,12 +167,15 @@ func accountKeysOf(events []*matrix.Event) (users []matrix.UserID) {
 }
 
 // receiveElsewhere takes an event of a room that this server is not in. The only ones of interest end
-// an invitation or a knock of a local user.
-func (g *Engine) receiveElsewhere(ctx context.Context, pdu []byte) (string, error) {
+// an invitation or a knock of a local user, or are about this server's participation.
+func (g *Engine) receiveElsewhere(ctx context.Context, origin matrix.ServerName, pdu []byte) (string, error) {
 	unknown := peer.NotFound("this server is not in the room")
-	user := matrix.UserID(gjson.GetBytes(pdu, "state_key").String())
-	m, ok := g.Membership(gjson.GetBytes(pdu, "room_id").String(), user)
-	if !ok || user.Domain() != g.ServerName || m.Event == nil || m.Membership != "invite" && m.Membership != "knock" {
+	roomID, user := gjson.GetBytes(pdu, "room_id").String(), matrix.UserID(gjson.GetBytes(pdu, "state_key").String())
+	if own, ok := g.ServerKeys.Find(matrix.ServerName(user)); ok && own.RoomID == roomID {
+		return g.receiveOwnParticipation(ctx, origin, own, pdu)
+	}
+	m, ok := g.Membership(roomID, user)
+	if !ok || g.localName(m.Version, user) == "" || m.Event == nil || m.Membership != "invite" && m.Membership != "knock" {
 		return "", unknown
 	}
 	e, err := g.admit(ctx, m.Version, pdu)

@@ -49,7 +49,7 @@ func (w *writer) mayRedact(redaction *matrix.Event, before State, target *matrix
 	// D-16: in rooms with account keys the domains that are compared are those that the sender and
 	// the target claim; the rule is applied as it is written.
 	return target.RoomID() == redaction.RoomID() && !target.IsCreate() &&
-		w.room.rules.MayRedact(redaction, target, events.state(before))
+		w.room.judging(events).MayRedact(redaction, target, events.state(before))
 }
 
 // pendingRedaction is the first redaction that was accepted before its target, the event that is

@@ -32,7 +32,7 @@ func (g *Engine) authoriserFor(r *liveRoom, user matrix.UserID) (authoriser matr
 		return "", err
 	}
 	for _, user := range inviters {
-		if _, _, ok := g.signerKnown(r.version, user); ok {
+		if _, ok := g.authoriserSigner(r, user); ok {
 			authoriser = user
 			break
 		}
@@ -40,7 +40,7 @@ func (g *Engine) authoriserFor(r *liveRoom, user matrix.UserID) (authoriser matr
 	if membership == "ban" {
 		return "", peer.Forbidden("the user is banned")
 	}
-	met, known := g.meetsCondition(joinRules, user)
+	met, known := g.meetsCondition(r, joinRules, user)
 	switch {
 	case met && authoriser != "":
 		return authoriser, nil
@@ -65,10 +65,14 @@ func (g *Engine) localInviters(r *liveRoom, events source, current State) (users
 	levels := r.rules.PowerLevels(events.state(current))
 	for key, id := range current.OfType("m.room.member") {
 		user := matrix.UserID(key)
-		if user.Domain() != g.ServerName || levels.User(user) < levels.Invite() {
+		if _, local := g.LocalUser(r.version, user); !local || levels.User(user) < levels.Invite() {
 			continue
 		}
-		if e := events.Event(id); e != nil && e.Membership() == "join" {
+		e := events.Event(id)
+		if e == nil || e.Membership() != "join" {
+			continue
+		}
+		if server, ok := serverOfMember(events.Event, e); ok && server == g.ownName(r) {
 			users = append(users, user)
 		}
 	}
@@ -76,9 +80,9 @@ func (g *Engine) localInviters(r *liveRoom, events source, current State) (users
 }
 
 // meetsCondition reports whether a user is joined to one of the rooms that a restricted join rule
-// allows, and whether this server is in any of them. Where one room has account keys and the other has
-// not, the user is looked for under the name that the other room knows.
-func (g *Engine) meetsCondition(joinRules *matrix.Event, user matrix.UserID) (met, known bool) {
+// allows, and whether this server is in any of them. Where the rooms name users in different ways, the user
+// is looked for under the name that the other room knows.
+func (g *Engine) meetsCondition(r *liveRoom, joinRules *matrix.Event, user matrix.UserID) (met, known bool) {
 	allow := joinRules.Get("allow")
 	if !allow.IsArray() {
 		return false, true
@@ -92,7 +96,7 @@ func (g *Engine) meetsCondition(joinRules *matrix.Event, user matrix.UserID) (me
 			continue
 		}
 		known = true
-		for _, name := range g.namesIn(other.version, joinRules.Version(), user) {
+		for _, name := range g.namesIn(other, r, user) {
 			if m, ok := g.Membership(other.id, name); ok && m.Membership == "join" {
 				return true, true
 			}
@@ -103,34 +107,26 @@ func (g *Engine) meetsCondition(joinRules *matrix.Event, user matrix.UserID) (me
 
 func conditionRoom(condition gjson.Result) string { return condition.Get("room_id").String() }
 
-// namesIn are the user IDs that rooms of one version may have for a user whom rooms of another version
-// know by a user ID.
-func (g *Engine) namesIn(v, from matrix.RoomVersion, user matrix.UserID) []matrix.UserID {
-	switch {
-	case v.HasAccountKeys() == from.HasAccountKeys():
-		return []matrix.UserID{user}
-	case v.HasAccountKeys():
-		return g.Directory.KeyUserIDs(user)
-	}
-	if name, ok := g.Directory.ClientUser(from, user); ok {
-		return []matrix.UserID{name}
-	}
-	return nil
-}
-
-// signerKnown is what signs for a local user, given as rooms of a version know the user.
-func (g *Engine) signerKnown(v matrix.RoomVersion, user matrix.UserID) (s matrix.Signer, name string, ok bool) {
-	if user.Domain() != g.ServerName {
-		return s, "", false
-	}
-	if !v.HasAccountKeys() {
-		return g.ServerKey, user.Localpart(), g.Users.Exists(user.Localpart())
-	}
-	account, name, ok := g.Directory.LocalAccount(user)
+// authoriserSigner is what signs for a user of this server who authorises a restricted join: the domain's
+// key, the user's account key (MSC4243, "Impacts on restricted rooms", and so in MSC4348), or in rooms of
+// MSC4345 this server's key there.
+func (g *Engine) authoriserSigner(r *liveRoom, user matrix.UserID) (s matrix.Signer, ok bool) {
+	local, ok := g.LocalUser(r.version, user)
 	if !ok {
-		return s, "", false
+		return s, false
 	}
-	return account.Signer(), name, true
+	if r.version.Identity == matrix.ServerIdentity {
+		return g.ServerKey, true
+	}
+	if r.version.HasAccountKeys() {
+		account, err := g.Directory.Account(local.Localpart())
+		return account.Signer(), err == nil
+	}
+	own, ok := g.ServerKeys.Current(r.id)
+	if !ok || own.Key().Name() != user.Domain() {
+		return s, false
+	}
+	return own.Signer(), true
 }
 
 // cosignJoin adds the signature that authorises a restricted join, when a user of this server is named
@@ -138,16 +134,26 @@ func (g *Engine) signerKnown(v matrix.RoomVersion, user matrix.UserID) (s matrix
 // account key (MSC4243, "Impacts on restricted rooms").
 func (g *Engine) cosignJoin(r *liveRoom, h Handshake, e *matrix.Event) (*matrix.Event, error) {
 	authoriser := matrix.UserID(e.Get("join_authorised_via_users_server").String())
-	if h != JoinHandshake || authoriser.Domain() != g.ServerName {
+	if h != JoinHandshake || !g.isOwnUser(r, authoriser) {
 		return e, nil
 	}
 	allowed, err := g.authoriserFor(r, e.Sender())
 	if err != nil {
 		return nil, err
 	}
-	signer, _, ok := g.signerKnown(r.version, authoriser)
+	signer, ok := g.authoriserSigner(r, authoriser)
 	if allowed == "" || !ok {
 		return nil, peer.Forbidden("%s cannot authorise this join", authoriser)
 	}
 	return e.WithSignature(signer), nil
+}
+
+// isOwnUser reports whether a room names a user as one of this server's: by its domain, by its key, or, as
+// user IDs of MSC4348 name no server, by an account key of a user's of this server.
+func (g *Engine) isOwnUser(r *liveRoom, user matrix.UserID) bool {
+	if r.version.HasPortableAccounts() {
+		_, ok := g.LocalUser(r.version, user)
+		return ok
+	}
+	return user != "" && user.Domain() == g.ownName(r)
 }

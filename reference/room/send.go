@@ -24,7 +24,7 @@ func (g *Engine) Send(ctx context.Context, roomID string, local matrix.UserID, d
 	if err != nil {
 		return nil, err
 	}
-	a, err := g.actor(r.version, local)
+	a, err := g.actor(r.version, r.id, local)
 	if err != nil {
 		return nil, err
 	}
@@ -51,26 +51,7 @@ func (g *Engine) joinedRoom(roomID string) (*liveRoom, error) {
 func (g *Engine) inRoom(r *liveRoom) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.joined[g.ServerName] > 0
-}
-
-// actor is a local user who sends an event: how the room knows the user, and what signs for the user.
-type actor struct {
-	user   matrix.UserID
-	signer matrix.Signer
-}
-
-// actor finds out how rooms of a version know a local user. In rooms with account keys nothing but
-// the account key signs, in others nothing but the server key (MSC4243, "Proposal").
-func (g *Engine) actor(v matrix.RoomVersion, local matrix.UserID) (actor, error) {
-	if !v.HasAccountKeys() {
-		return actor{user: local, signer: g.ServerKey}, nil
-	}
-	account, err := g.Directory.Account(local.Localpart())
-	if err != nil {
-		return actor{}, err
-	}
-	return actor{user: account.Key().UserID(g.ServerName), signer: account.Signer()}, nil
+	return r.roster.takesPart(g.ownName(r))
 }
 
 // send is Send with r.mutex held.
@@ -89,19 +70,20 @@ func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer)
 
 // build makes an event that follows everything the room has. r.mutex is held.
 func (g *Engine) build(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer) (*matrix.Event, error) {
-	p, err := g.template(r, a.user, d)
+	p, err := g.template(r, a.user, a.server, d)
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.Build(r.version, append(cosigners, a.signer)...)
+	e, err := p.Build(r.version, append(cosigners, a.signers...)...)
 	if err != nil {
 		return nil, peer.BadJSON("%v", err)
 	}
 	return e, checkSize(e)
 }
 
-// template is an event that follows everything the room has, before it is signed. r.mutex is held.
-func (g *Engine) template(r *liveRoom, sender matrix.UserID, d Draft) (matrix.ProtoEvent, error) {
+// template is an event that follows everything the room has, before it is signed. server is the sender's
+// server, as the room names servers. r.mutex is held.
+func (g *Engine) template(r *liveRoom, sender matrix.UserID, server matrix.ServerName, d Draft) (matrix.ProtoEvent, error) {
 	p := matrix.ProtoEvent{
 		Type: d.Type, StateKey: d.StateKey, Sender: sender, RoomID: r.id, Content: d.Content,
 		OriginServerTS: d.OriginServerTS,
@@ -111,7 +93,7 @@ func (g *Engine) template(r *liveRoom, sender matrix.UserID, d Draft) (matrix.Pr
 		r.latest = max(g.Clock().UnixMilli(), r.latest+1)
 		p.OriginServerTS = r.latest
 	}
-	for _, place := range matrix.AuthEventTuples(d.Type, d.StateKey, sender, d.Content) {
+	for _, place := range r.version.AuthEventTuples(d.Type, d.StateKey, sender, d.Content, server) {
 		if id := r.current.Get(place); id != "" {
 			p.AuthEvents = append(p.AuthEvents, id)
 		}
@@ -164,10 +146,11 @@ func (g *Engine) checkLocal(r *liveRoom, e *matrix.Event) error {
 		if len(missing) > 0 {
 			return fmt.Errorf("auth events of an event of ours are missing: %v", missing)
 		}
-		if err := r.rules.AuthoriseByAuthEvents(e, auth); err != nil {
+		rules := r.judging(events)
+		if err := rules.AuthoriseByAuthEvents(e, auth); err != nil {
 			return forbidden(err)
 		}
-		if err := r.rules.Authorise(e, events.state(r.current)); err != nil {
+		if err := rules.Authorise(e, events.state(r.current)); err != nil {
 			return forbidden(err)
 		}
 		if e.Type() == "m.room.redaction" {
@@ -186,7 +169,7 @@ func (g *Engine) checkRedaction(r *liveRoom, events source, e *matrix.Event) err
 	if k.IsCreate() {
 		return peer.Forbidden("a create event cannot be redacted")
 	}
-	if !r.rules.MayRedact(e, k.Event, events.state(r.current)) {
+	if !r.judging(events).MayRedact(e, k.Event, events.state(r.current)) {
 		return peer.Forbidden("you may not redact the events of %s", k.Sender())
 	}
 	return nil
@@ -198,18 +181,4 @@ func forbidden(err error) error {
 		return peer.Forbidden("%v", rejection)
 	}
 	return err
-}
-
-// destinations are the servers that an event of ours is sent to: those with a joined user before or
-// after it, and, for a membership, the server of whom it is about. r.mutex is held.
-func (g *Engine) destinations(r *liveRoom, e *matrix.Event, except ...matrix.ServerName) []matrix.ServerName {
-	servers := r.serversOf()
-	if target, ok := e.StateKey(); ok && e.Type() == "m.room.member" {
-		if server := matrix.UserID(target).Domain(); server != "" && !slices.Contains(servers, server) {
-			servers = append(servers, server)
-		}
-	}
-	return slices.DeleteFunc(servers, func(s matrix.ServerName) bool {
-		return s == g.ServerName || slices.Contains(except, s)
-	})
 }

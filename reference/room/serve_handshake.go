@@ -3,7 +3,6 @@ package room
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
 
 	"countersign/matrix"
@@ -36,15 +35,14 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 	if err != nil {
 		return Template{}, err
 	}
-	if user.Domain() != origin {
-		return Template{}, peer.Forbidden("%s is not a user of %s", user, origin)
-	}
 	if h != LeaveHandshake && !slices.Contains(versions, r.version.ID) {
-		e := peer.Errorf(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "the room has version %s, which %s does not support", r.version.ID, origin)
-		e.Extra = map[string]any{"room_version": r.version.ID}
-		return Template{}, e
+		return Template{}, incompatible(r.version, origin)
 	}
-	if r.version.HasAccountKeys() {
+	server, err := r.serverOfOrigin(origin, user)
+	if err != nil {
+		return Template{}, g.withVersion(r, err)
+	}
+	if r.version.Identity == matrix.AccountKeyIdentity {
 		if _, err := user.AccountKey(); err != nil {
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
@@ -59,7 +57,7 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 			content["join_authorised_via_users_server"] = authoriser
 		}
 	}
-	return g.makeTemplate(r, user, content)
+	return g.makeTemplate(r, user, server, content)
 }
 
 // hostedRoom is a room that this server is in and that origin may speak to it about.
@@ -74,15 +72,52 @@ func (g *Engine) hostedRoom(roomID string, origin matrix.ServerName) (*liveRoom,
 	return r, g.checkACL(roomID, origin)
 }
 
+// serverOfOrigin is the server, as the room names servers, for which origin asks for a template for a user.
+// In rooms with participation it is one that was accepted and says that it is of origin's domain, and
+// nobody else is served (MSC4345, "The request participation handshake": joins and knocks are sent where
+// the server is accepted). User IDs of MSC4348 name no server, so that it is the latest one of the domain.
+func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) (matrix.ServerName, error) {
+	if _, err := r.version.ParseUserID(string(user)); err != nil {
+		return "", peer.InvalidParam("%v", err)
+	}
+	if !r.version.HasParticipation() {
+		if user.Domain() != origin {
+			return "", peer.Forbidden("%s is not a user of %s", user, origin)
+		}
+		return origin, nil
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	server := user.Domain()
+	if r.version.HasPortableAccounts() {
+		server, _ = r.serverOfDomain(origin)
+	}
+	if err := r.checkAccepted(origin, server); err != nil {
+		return "", err
+	}
+	return server, nil
+}
+
+// checkAccepted asks that a server is accepted and says that it is of a domain. r.mutex is held.
+func (r *liveRoom) checkAccepted(origin, server matrix.ServerName) error {
+	if got := r.roster.participation(server); got != matrix.Accepted {
+		return peer.Forbidden("the participation of %s in the room is %q, not accepted", origin, got)
+	}
+	if r.roster.domain(server) != origin {
+		return peer.Forbidden("the server %s does not say that it is %s", server, origin)
+	}
+	return nil
+}
+
 // makeTemplate builds a member event of a user of another server, as far as the rules would allow it.
-func (g *Engine) makeTemplate(r *liveRoom, user matrix.UserID, content map[string]any) (Template, error) {
+func (g *Engine) makeTemplate(r *liveRoom, user matrix.UserID, server matrix.ServerName, content map[string]any) (Template, error) {
 	body, err := json.Marshal(content)
 	if err != nil {
 		return Template{}, err
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	p, err := g.template(r, user, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(user)), Content: body})
+	p, err := g.template(r, user, server, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(user)), Content: body})
 	if err != nil {
 		return Template{}, err
 	}
@@ -91,7 +126,7 @@ func (g *Engine) makeTemplate(r *liveRoom, user matrix.UserID, content map[strin
 		return Template{}, err
 	}
 	err = g.view(func(events source) error {
-		return forbidden(r.settled.Authorise(unsigned, events.state(r.current)))
+		return forbidden(r.settledBy(events).Authorise(unsigned, events.state(r.current)))
 	})
 	if err != nil {
 		return Template{}, err
@@ -106,8 +141,8 @@ type Sent struct {
 	// State and AuthChain are the room before a join.
 	State     []json.RawMessage `json:"state,omitempty"`
 	AuthChain []json.RawMessage `json:"auth_chain,omitempty"`
-	// Origin is this server. MembersOmitted is false and ServersInRoom empty unless the members are left
-	// out; see WithoutMembers.
+	// Origin is this server. MembersOmitted is false unless the members are left out, and ServersInRoom
+	// empty, too, in rooms without participation; see WithoutMembers.
 	Origin         matrix.ServerName   `json:"origin,omitempty"`
 	MembersOmitted *bool               `json:"members_omitted,omitempty"`
 	ServersInRoom  []matrix.ServerName `json:"servers_in_room,omitempty"`
@@ -127,6 +162,9 @@ func (g *Engine) SendHandshake(ctx context.Context, origin matrix.ServerName, h 
 	if err != nil {
 		return Sent{}, err
 	}
+	if err := g.checkSentThrough(r, origin, e); err != nil {
+		return Sent{}, err
+	}
 	if e, err = g.cosignJoin(r, h, e); err != nil {
 		return Sent{}, err
 	}
@@ -136,7 +174,7 @@ func (g *Engine) SendHandshake(ctx context.Context, origin matrix.ServerName, h 
 	}
 	switch h {
 	case JoinHandshake:
-		return g.joinAnswer(e, before)
+		return g.joinAnswer(r, e, before)
 	case KnockHandshake:
 		state, err := g.PublicState(roomID)
 		return Sent{KnockState: rawEvents(state)}, err
@@ -158,7 +196,7 @@ func (g *Engine) admitHandshake(ctx context.Context, r *liveRoom, origin matrix.
 		return nil, peer.InvalidParam("the event's sender and state_key differ")
 	case e.RoomID() != r.id:
 		return nil, peer.InvalidParam("the event is of another room")
-	case e.Sender().Domain() != origin:
+	case !r.version.HasParticipation() && e.Sender().Domain() != origin:
 		return nil, peer.Forbidden("the event's sender is not a user of %s", origin)
 	case e.ID() != eventID:
 		return nil, peer.InvalidParam("the event's ID is %s, not %s", e.ID(), eventID)
@@ -169,6 +207,21 @@ func (g *Engine) admitHandshake(ctx context.Context, r *liveRoom, origin matrix.
 		return nil, peer.Forbidden("%v", err)
 	}
 	return e, nil
+}
+
+// checkSentThrough asks, in rooms with participation, that the server which a membership event comes into
+// the room through is accepted, and says that it is origin.
+func (g *Engine) checkSentThrough(r *liveRoom, origin matrix.ServerName, e *matrix.Event) error {
+	if !r.version.HasParticipation() {
+		return nil
+	}
+	server, ok := g.serverOf(e)
+	if !ok {
+		return peer.Forbidden("the event cites no participation of a server that has co-signed it")
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.checkAccepted(origin, server)
 }
 
 // acceptHandshake puts the event through all the checks, and sends it to the other servers in the
@@ -193,9 +246,14 @@ func (g *Engine) acceptHandshake(ctx context.Context, r *liveRoom, origin matrix
 }
 
 // joinAnswer is the answer of send_join: the room before the join, and the auth chain of all that.
-func (g *Engine) joinAnswer(e *matrix.Event, before State) (Sent, error) {
+func (g *Engine) joinAnswer(r *liveRoom, e *matrix.Event, before State) (Sent, error) {
 	omitted := false
 	sent := Sent{Event: e.JSON(), Origin: g.ServerName, MembersOmitted: &omitted}
+	if r.version.HasParticipation() {
+		r.mutex.Lock()
+		sent.ServersInRoom = r.domains()
+		r.mutex.Unlock()
+	}
 	err := g.view(func(events source) error {
 		roots := []string{e.ID()}
 		for _, id := range before.All() {

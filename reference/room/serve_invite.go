@@ -30,9 +30,12 @@ func (g *Engine) Invited(ctx context.Context, origin matrix.ServerName, roomID s
 		return nil, err
 	}
 	var signed *matrix.Event
-	if v.HasAccountKeys() {
+	switch {
+	case v.HasParticipation():
+		signed, err = g.receiveInvitation(ctx, v, e)
+	case v.HasAccountKeys():
 		signed, err = g.substitute(v, e)
-	} else {
+	default:
 		signed, err = g.cosignInvite(ctx, e)
 	}
 	if err != nil {
@@ -54,7 +57,7 @@ func (g *Engine) Banned(origin matrix.ServerName, roomID string, body CosignRequ
 	if err != nil {
 		return nil, err
 	}
-	if !v.HasAccountKeys() {
+	if v.Identity != matrix.AccountKeyIdentity {
 		return nil, peer.InvalidParam("rooms of version %s have no account keys to ask for", v.ID)
 	}
 	signed, err := g.substitute(v, e)
@@ -67,7 +70,7 @@ func (g *Engine) Banned(origin matrix.ServerName, roomID string, body CosignRequ
 // admitCosign checks that an event is one that this server may sign for its user: a member event with
 // the membership that the endpoint is for, by a user of origin, about a local user.
 func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string, body CosignRequest) (v matrix.RoomVersion, e *matrix.Event, err error) {
-	v, ok := matrix.RoomVersionByID(body.RoomVersion)
+	v, ok := g.Version(body.RoomVersion)
 	if !ok {
 		refusal := peer.Errorf(400, "M_INCOMPATIBLE_ROOM_VERSION", "this server does not know the room version %q", body.RoomVersion)
 		refusal.Extra = map[string]any{"room_version": body.RoomVersion}
@@ -77,30 +80,38 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		return v, nil, peer.BadJSON("the event: %v", err)
 	}
 	stateKey, isState := e.StateKey()
-	target, targetErr := matrix.ParseUserID(stateKey)
+	target, targetErr := g.parseInvitee(v, stateKey)
 	switch {
 	case e.Type() != "m.room.member" || !isState || e.Membership() != membership:
 		return v, nil, peer.InvalidParam("the event is not a member event with membership %s", membership)
 	case e.RoomID() != roomID:
 		return v, nil, peer.InvalidParam("the event is of another room than the path names")
-	case e.Sender().Domain() != origin:
+	case !v.HasParticipation() && e.Sender().Domain() != origin:
 		return v, nil, peer.Forbidden("the event's sender is not a user of %s", origin)
 	case targetErr != nil:
 		return v, nil, peer.InvalidParam("the state_key: %v", targetErr)
-	case target.Domain() != g.ServerName:
+	case g.localName(v, target) == "" && target.Domain() != g.ServerName:
 		return v, nil, peer.InvalidParam("%s is not a user of this server", target)
 	case !e.HashOK():
 		return v, nil, peer.InvalidParam("the event's content hash does not match")
 	}
-	if v.HasAccountKeys() {
+	if v.Identity == matrix.AccountKeyIdentity {
 		if _, err := e.Sender().AccountKey(); err != nil {
 			return v, nil, peer.InvalidParam("the sender: %v", err)
 		}
 	}
-	if g.localName(target) == "" {
+	if g.localName(v, target) == "" {
 		return v, nil, peer.NotFound("there is no user %s", target)
 	}
 	return v, e, g.checkACL(roomID, origin)
+}
+
+// parseInvitee reads the state key of an invitation: a user ID as clients write it, or one of the room.
+func (g *Engine) parseInvitee(v matrix.RoomVersion, stateKey string) (matrix.UserID, error) {
+	if user, err := v.ParseUserID(stateKey); err == nil {
+		return user, nil
+	}
+	return matrix.ParseUserID(stateKey)
 }
 
 // inviteState checks the state that comes with an invitation: the create event must be part of it, and
@@ -130,8 +141,8 @@ func (g *Engine) cosignInvite(ctx context.Context, e *matrix.Event) (*matrix.Eve
 	return e.WithSignature(g.ServerKey), nil
 }
 
-// substitute puts a local user's account key user ID in the place of the account name user ID, and
-// signs the result with the account key. Nothing but state_key, hashes and signatures changes; what
+// substitute puts the user ID of the room in the place of a local user's account name user ID, and signs
+// the result with the key in it, which rooms of MSC4345 have for servers and others for accounts. Nothing but state_key, hashes and signatures changes; what
 // the event in the request was signed with, if anything, is not looked at (D-04).
 func (g *Engine) substitute(v matrix.RoomVersion, e *matrix.Event) (*matrix.Event, error) {
 	stateKey, _ := e.StateKey()
@@ -139,7 +150,7 @@ func (g *Engine) substitute(v matrix.RoomVersion, e *matrix.Event) (*matrix.Even
 	if _, name, ok := g.Directory.LocalAccount(target); ok {
 		target = matrix.UserID("@" + name + ":" + string(g.ServerName)) // INV-12: the inviter knew the key
 	}
-	a, err := g.actor(v, target)
+	a, err := g.actor(v, e.RoomID(), target)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +158,7 @@ func (g *Engine) substitute(v matrix.RoomVersion, e *matrix.Event) (*matrix.Even
 		Type: e.Type(), StateKey: matrix.StateKey(string(a.user)), Sender: e.Sender(), RoomID: e.RoomID(),
 		Content: e.Content(), PrevEvents: e.PrevEvents(), AuthEvents: e.AuthEvents(), Depth: e.Depth(),
 		OriginServerTS: e.OriginServerTS(),
-	}.Build(v, a.signer)
+	}.Build(v, a.personal())
 	if err != nil {
 		return nil, fmt.Errorf("the event with the account key: %w", err)
 	}

@@ -13,19 +13,20 @@ import (
 
 // Tables of the engine.
 const (
-	tableRooms       = "rooms"        // room ID -> roomRecord
-	tableEvents      = "events"       // event ID -> record
-	tableTimeline    = "timeline"     // room ID, major, minor -> event ID
-	tableHoles       = "holes"        // room ID, major, minor -> IDs of unknown parents, JSON
-	tableChildren    = "children"     // parent event ID, child event ID -> nothing
-	tableGroups      = "state_groups" // group -> groupRecord
-	tableCurrent     = "current"      // room ID, position -> group of the current state from then on
-	tableMemberships = "memberships"  // user ID, room ID -> membershipRecord
-	tableInviters    = "inviters"     // user ID, room ID, invited local user ID -> nothing
-	tableRevealed    = "revealed"     // room ID, position -> user ID
-	tableRevealedAt  = "revealed_at"  // user ID -> position
-	tableRedactions  = "redactions"   // target event ID, redaction event ID -> room ID
-	tableStream      = "stream"       // only its sequence is used: the latest position
+	tableRooms        = "rooms"        // room ID -> roomRecord
+	tableEvents       = "events"       // event ID -> record
+	tableTimeline     = "timeline"     // room ID, major, minor -> event ID
+	tableHoles        = "holes"        // room ID, major, minor -> IDs of unknown parents, JSON
+	tableChildren     = "children"     // parent event ID, child event ID -> nothing
+	tableGroups       = "state_groups" // group -> groupRecord
+	tableCurrent      = "current"      // room ID, position -> group of the current state from then on
+	tableMemberships  = "memberships"  // user ID, room ID -> membershipRecord
+	tableInviters     = "inviters"     // user ID, room ID, invited local user ID -> nothing
+	tableRevealed     = "revealed"     // room ID, position -> user ID
+	tableRevealedAt   = "revealed_at"  // user ID -> position
+	tableRedactions   = "redactions"   // target event ID, redaction event ID -> room ID
+	tableParticipants = "participants" // server key, room ID -> nothing
+	tableStream       = "stream"       // only its sequence is used: the latest position
 )
 
 // roomRecord is what is kept about a room beside its events.

@@ -13,11 +13,26 @@ import (
 // receipt of a PDU", 2). An event that fails it is dropped. Signatures by others are not looked at:
 // rule 5.2 asks for that of the authoriser of a restricted join, and nothing asks for an invitee's
 // (D-05).
+//
+// In rooms of MSC4348 the co-signing server's signature is as necessary. Who that is can only be told when
+// the auth events are known; see checkCosigner.
 func (g *Engine) checkSignatures(ctx context.Context, e *matrix.Event) error {
-	if e.Version().HasAccountKeys() {
+	switch e.Version().Identity {
+	case matrix.AccountKeyIdentity, matrix.PortableIdentity:
 		return checkAccountKeySignature(e)
+	case matrix.ServerKeyIdentity:
+		return checkServerKeySignature(e)
 	}
 	return g.checkServerSignature(ctx, e, e.Sender().Domain())
+}
+
+// checkServerKeySignature checks the signature of the server key in the sender's user ID (MSC4345,
+// "Changes to the user ID format"). No network is needed.
+func checkServerKeySignature(e *matrix.Event) error {
+	if _, err := e.Sender().ServerKey(); err != nil {
+		return fmt.Errorf("the sender's server is not a server key: %w", err)
+	}
+	return e.VerifyServerKey(e.Sender().Domain())
 }
 
 // checkAccountKeySignature checks the signature of the account key in the sender's localpart (MSC4243,
@@ -95,7 +110,7 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 
 // primeAuthoriser fetches the key that rule 5.2 will want, as rules ask nobody.
 func (g *Engine) primeAuthoriser(ctx context.Context, e *matrix.Event) {
-	if e.Version().HasAccountKeys() || e.Type() != "m.room.member" {
+	if e.Version().Identity != matrix.ServerIdentity || e.Type() != "m.room.member" {
 		return
 	}
 	server := matrix.UserID(e.Get("join_authorised_via_users_server").String()).Domain()
