@@ -29,6 +29,9 @@ type Draft struct {
 	Time time.Time
 	// Unsigned is the unsigned property as JSON, or nil.
 	Unsigned json.RawMessage
+	// Resolved are state events that are in the state before this one although others in their places are
+	// deeper: what state resolution says where the parents are on different branches. See [Room.Merge].
+	Resolved []*matrix.Event
 	// CoSigners sign the event as well: the authoriser of a restricted join, or the target of an
 	// invitation, when their accounts are of a fake server.
 	CoSigners []*User

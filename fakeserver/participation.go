@@ -45,13 +45,15 @@ func (r *Room) Asks(key matrix.ServerKeyPair) Draft {
 // Accepts drafts the acceptance of a server. The domain is the one that the server has requested with
 // (MSC4345, "Accepted participation"); it is left out when there is no request, or none in it.
 func (r *Room) Accepts(server matrix.ServerName) Draft {
+	return accepting(server, r.State(matrix.ParticipationType, string(server)))
+}
+
+func accepting(server matrix.ServerName, request *matrix.Event) Draft {
 	d := Participates(server, matrix.Accepted)
-	if e := r.State(matrix.ParticipationType, string(server)); e != nil {
-		if domain := e.Get("unverified_domain"); domain.Exists() {
-			d = d.With("unverified_domain", json.RawMessage(domain.Raw))
-		}
+	if request == nil || !request.Get("unverified_domain").Exists() {
+		return d
 	}
-	return d
+	return d.With("unverified_domain", json.RawMessage(request.Get("unverified_domain").Raw))
 }
 
 // Revokes drafts the revocation of a server. A server revokes itself when it is sent through its own key.

@@ -29,6 +29,8 @@ type Room struct {
 	base        stateMap                   // the state before the first of them, as the peer told it
 	state       stateMap
 	extremities []string
+	branched    []string                   // the events of branches that the room does not stand on
+	settled     map[string][]*matrix.Event // the events that a test says win before an event, by its ID
 	ignored     map[matrix.ServerName]bool
 	cast        Cast
 	hidden      map[string]*hidden // events that only some operations hand out, by ID
@@ -79,7 +81,7 @@ func newRoom(s *Server, id string, v matrix.RoomVersion) *Room {
 	return &Room{
 		server: s, id: id, version: v,
 		events: map[string]*matrix.Event{}, served: map[string]json.RawMessage{}, hidden: map[string]*hidden{},
-		present: map[string]bool{}, followed: map[string]bool{},
+		settled: map[string][]*matrix.Event{}, present: map[string]bool{}, followed: map[string]bool{},
 		base: stateMap{}, state: stateMap{}, ignored: map[matrix.ServerName]bool{},
 	}
 }
@@ -180,6 +182,7 @@ func (r *Room) Add(e *matrix.Event) {
 }
 
 func (r *Room) add(e *matrix.Event) {
+	r.adoptBefore(e)
 	known := r.present[e.ID()]
 	r.events[e.ID()] = e // when it is known, the same event, perhaps with more signatures
 	if known {
@@ -187,7 +190,7 @@ func (r *Room) add(e *matrix.Event) {
 	}
 	r.present[e.ID()] = true
 	r.timeline = append(r.timeline, e.ID())
-	r.state.put(e)
+	r.enterState(r.state, e)
 	for _, id := range e.PrevEvents() {
 		r.followed[id] = true
 	}
@@ -197,6 +200,14 @@ func (r *Room) add(e *matrix.Event) {
 	if !r.followed[e.ID()] { // it may have come late
 		r.extremities = append(r.extremities, e.ID())
 	}
+}
+
+// enterState puts an event in a state, after those that a test says win before it.
+func (r *Room) enterState(state stateMap, e *matrix.Event) {
+	for _, winner := range r.settled[e.ID()] {
+		state[winner.Tuple()] = winner
+	}
+	state.put(e)
 }
 
 // AddOutlier makes an event known without making it part of the timeline or of the state: it can be
@@ -254,10 +265,10 @@ func (r *Room) stateAfter(ids []string) stateMap {
 		return r.state
 	}
 	state, below := maps.Clone(r.base), r.ancestors(ids)
-	for _, id := range r.timeline {
-		if below[id] {
-			state.put(r.events[id])
-		}
+	ids = slices.DeleteFunc(slices.Concat(r.timeline, r.branched), func(id string) bool { return !below[id] })
+	slices.SortStableFunc(ids, func(a, b string) int { return int(r.depthOf(a) - r.depthOf(b)) })
+	for _, id := range ids {
+		r.enterState(state, r.events[id])
 	}
 	return state
 }

@@ -64,6 +64,7 @@ func (r *Room) Forge(sender *User, d Draft, f Forgery) (Forged, error) {
 		p.authEvents = func(s selection) []string {
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			s.resolved = d.Resolved
 			return r.selectAuthEvents(p.PrevEvents, s)
 		}
 	}
@@ -188,7 +189,7 @@ func (r *Room) proto(sender matrix.UserID, server matrix.ServerKey, d Draft) (ma
 		if err != nil {
 			return p, fmt.Errorf("content of %s: %w", d.Type, err)
 		}
-		p.AuthEvents = r.selectAuthEvents(p.PrevEvents, selection{eventType: p.Type, stateKey: p.StateKey, sender: p.Sender, server: server, content: canonical})
+		p.AuthEvents = r.selectAuthEvents(p.PrevEvents, selection{eventType: p.Type, stateKey: p.StateKey, sender: p.Sender, server: server, content: canonical, resolved: d.Resolved})
 	}
 	if p.Depth == 0 {
 		for _, id := range p.PrevEvents {
@@ -210,6 +211,7 @@ type selection struct {
 	sender    matrix.UserID
 	server    matrix.ServerKey // that sends the event; the zero value where the version has none
 	content   []byte
+	resolved  []*matrix.Event // of the draft
 	cite      Citation
 	other     matrix.ServerName // whose participation a forgery cites
 }
@@ -220,7 +222,7 @@ func (r *Room) selectAuthEvents(prev []string, s selection) []string {
 	if s.server != (matrix.ServerKey{}) {
 		server = s.server.Name()
 	}
-	state, ids := r.stateAfter(prev), []string{}
+	state, ids := r.stateBefore(prev, s.resolved), []string{}
 	for _, tuple := range r.version.AuthEventTuples(s.eventType, s.stateKey, s.sender, s.content, server) {
 		if e := state[tuple]; e != nil {
 			ids = append(ids, e.ID())
