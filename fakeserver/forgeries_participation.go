@@ -184,6 +184,8 @@ func citations() []NamedForgery {
 		{"cites-a-request-of-its-server", id, StateEvent, Forgery{Cite: RequestOnly}},
 		{"cites-the-participation-of-another-server", id, StateEvent, Forgery{Cite: OthersParticipation}},
 		{"cites-an-acceptance-that-was-revoked", id, StateEvent, Forgery{Through: RevokedServer, Cite: StaleParticipation}},
+		{"cites-an-acceptance-that-never-was", id, StateEvent, Forgery{Through: UnknownServer, Cite: MadeUpParticipation}},
+		{"join-cites-an-acceptance-that-never-was", id, JoinEvent, Forgery{Through: UnknownServer, Cite: MadeUpParticipation}},
 		{"join-cites-an-acceptance-that-was-revoked", id, JoinEvent, Forgery{Through: RevokedServer, Cite: StaleParticipation}},
 	}
 }

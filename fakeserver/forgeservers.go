@@ -82,6 +82,9 @@ const (
 	StaleParticipation
 	// RequestOnly is the latest request of the server, which the state has replaced.
 	RequestOnly
+	// MadeUpParticipation is an acceptance that was never sent: the server has signed it for itself. The room
+	// serves it when it is asked for.
+	MadeUpParticipation
 	// OthersParticipation is that of Cast.OtherServer instead.
 	OthersParticipation
 	// BothParticipations is that of Cast.OtherServer as well.

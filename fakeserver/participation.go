@@ -94,6 +94,34 @@ func (r *Room) Admit(ctx context.Context, admin *User, key matrix.ServerKeyPair)
 	return nil
 }
 
+// AcceptRequests has an admin accept every server from now on as soon as it requests to participate, before it is
+// answered; nil stops it. So a homeserver that asks by way of this server can join at once.
+func (r *Room) AcceptRequests(admin *User) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.accepts = admin
+}
+
+// acceptAtOnce accepts the server that has just requested, if somebody is to.
+func (r *Room) acceptAtOnce(e *matrix.Event) error {
+	if !e.IsParticipation() || e.Participation() != matrix.Requested {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.accepts == nil || r.state.participation(matrix.ServerName(e.Tuple().StateKey)) != matrix.Requested {
+		return nil
+	}
+	accepted, err := r.newEvent(r.accepts, accepting(matrix.ServerName(e.Tuple().StateKey), e))
+	if err != nil {
+		return fmt.Errorf("accepting %s: %w", e.Tuple().StateKey, err)
+	}
+	recipients := r.recipients(accepted)
+	r.add(accepted)
+	r.passOn(accepted, recipients)
+	return nil
+}
+
 // DraftOf drafts the honest event of a kind that only rooms with participation have: the request of a new server
 // key, the acceptance of the cast's server that has requested, or the revocation of its other server. The error
 // says what the cast lacks; see [NamedForgery.Parties].
@@ -101,10 +129,7 @@ func (r *Room) DraftOf(kind Kind) (Draft, error) {
 	if kind == RequestEvent {
 		return r.Asks(NewServerKey()), nil
 	}
-	r.mu.Lock()
-	c := r.cast
-	r.mu.Unlock()
-	r.castServers(&c)
+	c := r.Cast()
 	switch {
 	case kind == AcceptEvent && isKey(c.RequestedServer):
 		return r.Accepts(c.RequestedServer.Key().Name()), nil

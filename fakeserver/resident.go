@@ -143,11 +143,17 @@ func (s *Server) accept(r *Room, e *matrix.Event, from matrix.ServerName) {
 	r.add(e)
 	r.mu.Unlock()
 	peers = slices.DeleteFunc(peers, func(name matrix.ServerName) bool { return name == from })
-	if len(peers) == 0 {
+	r.passOn(e, peers)
+}
+
+// passOn sends an event to other servers, later.
+func (r *Room) passOn(e *matrix.Event, to []matrix.ServerName) {
+	s := r.server
+	if len(to) == 0 {
 		return
 	}
 	s.background(func(ctx context.Context) {
-		if err := s.sendAll(ctx, peers, []json.RawMessage{e.JSON()}, nil); err != nil {
+		if err := s.sendAll(ctx, to, []json.RawMessage{e.JSON()}, nil); err != nil {
 			s.record.note("passing on %s: %v", e.ID(), err)
 		}
 	})

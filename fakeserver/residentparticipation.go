@@ -104,6 +104,9 @@ func (s *Server) serveSendParticipation(q *Inquiry) Answer {
 		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
 	}
 	s.accept(r, e, q.Origin)
+	if err := r.acceptAtOnce(e); err != nil {
+		return Errorf(http.StatusInternalServerError, "M_UNKNOWN", "%v", err)
+	}
 	return Answer{Status: http.StatusOK, Body: body}
 }
 

@@ -35,6 +35,7 @@ type Room struct {
 	cast        Cast
 	hidden      map[string]*hidden // events that only some operations hand out, by ID
 	planted     []Forged           // events that the answers to send_join hold besides the room's own
+	accepts     *User              // who accepts servers as soon as they request; nil: nobody
 	templates   Forgery            // what happens to the templates of make_*
 }
 

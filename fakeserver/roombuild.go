@@ -44,6 +44,18 @@ func (r *Room) SetCast(c Cast) {
 	r.cast = c
 }
 
+// Cast is the cast as SetCast has chosen it, with the servers that the room chooses where it has left them open: for
+// forgeries of [Petition.Forge], and for the keys of the parties.
+func (r *Room) Cast() Cast {
+	r.mu.Lock()
+	c := r.cast
+	r.mu.Unlock()
+	if r.version.HasParticipation() {
+		r.castServers(&c)
+	}
+	return c
+}
+
 // Forge builds an event with a deviation. It is not added to the room and not sent.
 func (r *Room) Forge(sender *User, d Draft, f Forgery) (Forged, error) {
 	var cast Cast
@@ -55,16 +67,20 @@ func (r *Room) Forge(sender *User, d Draft, f Forgery) (Forged, error) {
 	}
 	r.mu.Lock()
 	p, err := r.authored(sender, d)
+	p.Cast = cast
+	madeUp := ""
+	if err == nil && f.Cite == MadeUpParticipation {
+		madeUp, err = r.makeUp(p, f, d)
+	}
 	r.mu.Unlock()
 	if err != nil {
 		return Forged{}, err
 	}
-	p.Cast = cast
 	if d.AuthEvents == nil {
 		p.authEvents = func(s selection) []string {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			s.resolved = d.Resolved
+			s.resolved, s.madeUp = d.Resolved, madeUp
 			return r.selectAuthEvents(p.PrevEvents, s)
 		}
 	}
@@ -213,6 +229,7 @@ type selection struct {
 	content   []byte
 	resolved  []*matrix.Event // of the draft
 	cite      Citation
+	madeUp    string            // the event that a forgery has made up to be cited
 	other     matrix.ServerName // whose participation a forgery cites
 }
 
@@ -248,12 +265,33 @@ func (r *Room) citing(s selection, state stateMap, server matrix.ServerName, ids
 		ids = append(ids, r.earlier(server, matrix.Accepted)...)
 	case RequestOnly:
 		ids = append(ids, r.earlier(server, matrix.Requested)...)
+	case MadeUpParticipation:
+		ids = append(ids, s.madeUp)
 	case OthersParticipation, BothParticipations:
 		if e := state[matrix.ParticipationPlace(s.other)]; e != nil {
 			ids = append(ids, e.ID())
 		}
 	}
 	return ids
+}
+
+// makeUp makes an acceptance known by which the server that sends an event would be in the room.
+func (r *Room) makeUp(p Proto, f Forgery, d Draft) (eventID string, err error) {
+	b := builder{Proto: p, Forgery: f}
+	key, err := b.party(f.Through)
+	if err != nil {
+		return "", err
+	}
+	accept := Participates(key.Key().Name(), matrix.Accepted).With("unverified_domain", r.server.name).Through(key)
+	accept.PrevEvents = d.PrevEvents
+	e, err := r.newEvent(p.Author, accept)
+	if err != nil {
+		return "", fmt.Errorf("making up an acceptance: %w", err)
+	}
+	if r.events[e.ID()] == nil {
+		r.events[e.ID()] = e
+	}
+	return e.ID(), nil
 }
 
 // earlier is the deepest known event by which a server had a participation, if any.

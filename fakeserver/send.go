@@ -102,6 +102,9 @@ func (s *Server) serveSend(q *Inquiry) Answer {
 		case p.Event != nil:
 			if room := s.Room(p.Event.RoomID()); room != nil { // it may have asked to be in it, and no more
 				room.Add(p.Event)
+				if err := room.acceptAtOnce(p.Event); err != nil {
+					s.record.note("%v", err)
+				}
 			}
 			id = p.Event.ID()
 		default:
