@@ -40,9 +40,9 @@ func (p *Peer) MustBegin(t testing.TB, via matrix.ServerName, v matrix.RoomVersi
 	t.Helper()
 	ctx, cancel := limited(t)
 	defer cancel()
-	handshake, err := p.Begin(ctx, via, membership, roomID, user, fakeserver.AsUserID(user.ID(v)), fakeserver.SupportingVersions(v.ID))
+	handshake, err := p.Begin(ctx, via, membership, roomID, user, fakeserver.InRoomVersion(v), fakeserver.SupportingVersions(v.ID))
 	if err != nil {
-		t.Fatalf("expected a template for the %s of %s: %v", membership, user.ID(v), err)
+		t.Fatalf("expected a template for the %s of %s: %v", membership, p.userID(v, roomID, user), err)
 	}
 	return handshake
 }

@@ -40,11 +40,19 @@ func (p *Peer) MustJoin(t testing.TB, via matrix.ServerName, v matrix.RoomVersio
 	t.Helper()
 	ctx, cancel := limited(t)
 	defer cancel()
-	room, err := p.JoinRoom(ctx, via, roomID, user, fakeserver.AsUserID(user.ID(v)), fakeserver.SupportingVersions(v.ID))
+	room, err := p.JoinRoom(ctx, via, roomID, user, fakeserver.InRoomVersion(v), fakeserver.SupportingVersions(v.ID))
 	if err != nil {
-		t.Fatalf("%s cannot join %s through %s: %v", user.ID(v), roomID, via, err)
+		t.Fatalf("%s cannot join %s through %s: %v", p.userID(v, roomID, user), roomID, via, err)
 	}
 	return room
+}
+
+// userID is the user ID under which a user of the fake server acts in a room.
+func (p *Peer) userID(v matrix.RoomVersion, roomID string, user *fakeserver.User) matrix.UserID {
+	if v.HasParticipation() {
+		return user.IDThrough(v, p.RoomKey(roomID))
+	}
+	return user.ID(v)
 }
 
 // MustSend sends an honest event to every server in the room, each of which must answer the
@@ -139,7 +147,8 @@ func MustParse(t testing.TB, v matrix.RoomVersion, pdu []byte) *matrix.Event {
 }
 
 // MustVerify checks what makes a PDU valid by itself: its content hash, and the signature of its
-// sender: by the key of the sender's server, or, where user IDs are account keys, by that key.
+// sender: by the key of the sender's server, or, where user IDs are account keys, by that key. In rooms
+// with participation the keys are those that the room knows; see matrix.Event.VerifySender.
 func (p *Peer) MustVerify(t testing.TB, event *matrix.Event) {
 	t.Helper()
 	if !event.HashOK() {
@@ -151,10 +160,32 @@ func (p *Peer) MustVerify(t testing.TB, event *matrix.Event) {
 }
 
 func (p *Peer) verify(t testing.TB, event *matrix.Event) error {
+	if event.Version().HasParticipation() {
+		return event.VerifySender(p.knownIn(event.RoomID()))
+	}
 	if event.Version().HasAccountKeys() {
 		return event.VerifyAccountKey(event.Sender())
 	}
 	return p.VerifyServerSignature(t, event, event.Sender().Domain())
+}
+
+// knownIn finds the events that the fake server knows of a room: those of its copy, if it has one, and
+// those that it was sent.
+func (p *Peer) knownIn(roomID string) matrix.EventFinder {
+	room, sent := p.Room(roomID), map[string]*matrix.Event{}
+	for _, pdu := range p.PDUs() {
+		if pdu.Event != nil {
+			sent[pdu.Event.ID()] = pdu.Event
+		}
+	}
+	return func(id string) *matrix.Event {
+		if room != nil {
+			if event := room.Event(id); event != nil {
+				return event
+			}
+		}
+		return sent[id]
+	}
 }
 
 // VerifyServerSignature checks that a server has signed the event with one of its published keys.

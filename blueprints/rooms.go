@@ -145,12 +145,15 @@ func (r *Room) AnotherWith(t testing.TB, options fakeserver.RoomOptions) *Room {
 	return &twin
 }
 
-// FayJoins has fay join a room that alice made.
+// FayJoins has fay join a room that alice made. Where servers participate, alice accepts fay's first.
 func (r *Room) FayJoins(t testing.TB) {
 	t.Helper()
 	t = conform.Setup(t)
+	if r.Version.HasParticipation() {
+		r.AliceAccepts(t, r.FayRequests(t).ServerKey.Key().Name())
+	}
 	r.Room = r.Peer.MustJoin(t, r.At, r.Version, r.ID, r.Fay)
-	r.Alice.MustSeeMember(t, r.ID, r.ClientID(r.Fay), "join")
+	r.MustSeeUser(t, r.Fay, "join")
 }
 
 // Visited is a public room that fay made; nobody else is in it.
@@ -176,17 +179,43 @@ func AliceJoined(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
 	return r
 }
 
-// AliceJoins has alice join a room that fay made.
+// AliceJoins has alice join a room that fay made. Where servers participate, fay accepts alice's first.
 func (r *Room) AliceJoins(t testing.TB) {
 	t.Helper()
 	t = conform.Setup(t)
+	if r.Version.HasParticipation() {
+		r.LetIn(t, r.Alice)
+		return
+	}
 	r.Alice.MustJoin(t, r.ID, string(r.Peer.Name()))
 	r.Alice.MustSeeMember(t, r.ID, r.Alice.UserID, "join")
 }
 
 // ClientID is the user ID by which clients know a user of a fake server: the one with the account
-// name, whatever the room version.
-func (r *Room) ClientID(user *fakeserver.User) string { return string(user.NameID()) }
+// name, but where servers participate the one that the room has (D-45).
+func (r *Room) ClientID(user *fakeserver.User) string {
+	if r.Version.HasParticipation() {
+		return string(r.UserID(user))
+	}
+	return string(user.NameID())
+}
+
+// UserID is the user ID under which a user of a fake server acts in the room. The server need not be in it.
+func (r *Room) UserID(user *fakeserver.User) matrix.UserID {
+	if r.Version.HasParticipation() {
+		return user.IDThrough(r.Version, user.Server().RoomKey(r.ID))
+	}
+	return user.ID(r.Version)
+}
+
+// MustSeeUser waits until alice is shown a membership of a user of a fake server. Where servers
+// participate, her homeserver may show the user under either form of the user ID (D-45).
+func (r *Room) MustSeeUser(t testing.TB, user *fakeserver.User, membership string) {
+	t.Helper()
+	r.Alice.MustSyncUntil(t, fmt.Sprintf("%s to be %q", r.ClientID(user), membership), func(v *csapi.View) bool {
+		return v.Room(r.ID).Membership(r.ClientID(user)) == membership || v.Room(r.ID).Membership(string(user.NameID())) == membership
+	})
+}
 
 // Join has another user of the fake server join the room.
 func (r *Room) Join(t testing.TB, name string) *fakeserver.User {
@@ -194,7 +223,7 @@ func (r *Room) Join(t testing.TB, name string) *fakeserver.User {
 	user := r.Peer.Member(t, name)
 	t = conform.Setup(t)
 	r.Room = r.Peer.MustJoin(t, r.At, r.Version, r.ID, user)
-	r.Alice.MustSeeMember(t, r.ID, r.ClientID(user), "join")
+	r.MustSeeUser(t, user, "join")
 	return user
 }
 

@@ -58,6 +58,7 @@ func (s *Scene) sweep(t testing.TB) {
 	for _, peer := range s.peers {
 		k.learnPeer(peer.Server)
 	}
+	k.learnClaims(s.peers)
 	var found []departure
 	for _, r := range responses {
 		found = append(found, k.sweepResponse(r)...)
@@ -109,6 +110,10 @@ type knowledge struct {
 	// anybody's name.
 	forgers map[string]bool
 
+	// events are the events themselves, and claims what those about participation say of server keys.
+	events map[string]*matrix.Event
+	claims map[matrix.ServerName][]claim
+
 	known map[string]matrix.RoomVersion // every room version of the suite, by its identifier
 }
 
@@ -116,7 +121,7 @@ func newKnowledge(known []matrix.RoomVersion) *knowledge {
 	k := &knowledge{
 		homeservers: map[matrix.ServerName]bool{}, versions: map[string]matrix.RoomVersion{},
 		senders: map[string]matrix.UserID{}, names: map[matrix.UserID]bool{}, forgers: map[string]bool{},
-		known: map[string]matrix.RoomVersion{},
+		events: map[string]*matrix.Event{}, claims: map[matrix.ServerName][]claim{}, known: map[string]matrix.RoomVersion{},
 	}
 	for _, v := range known {
 		k.known[v.ID] = v
@@ -137,6 +142,7 @@ func (k *knowledge) learnEvent(e *matrix.Event) {
 		return
 	}
 	k.senders[e.ID()] = e.Sender()
+	k.events[e.ID()] = e
 	k.learnRoom(e.RoomID(), e.Version().ID)
 }
 

@@ -117,6 +117,8 @@ func (w *walk) event(v gjson.Result, room string) {
 	account := v.Get("unsigned.sender_account")
 	switch {
 	case !known:
+	case version.HasParticipation():
+		w.serverDomain(version, v)
 	case version.HasAccountKeys():
 		w.senderAccount(v)
 	case account.Exists():

@@ -41,6 +41,11 @@ func (k *knowledge) sweepPDU(p fakeserver.PDU) []departure {
 		version = k.versions[p.Get("room_id").Str]
 	}
 	sender := matrix.UserID(p.Get("sender").Str)
+	if version.HasParticipation() {
+		c := &pduCheck{k: k, p: p, sender: sender}
+		c.participating(version)
+		return c.found
+	}
 	if version.ID == "" || !k.homeservers[sender.Domain()] || k.forgers[sender.Localpart()] {
 		return nil
 	}

@@ -30,6 +30,10 @@ type Config struct {
 	TimeoutScale float64 `env:"COUNTERSIGN_TIMEOUT_SCALE" default:"1" help:"Multiplies every deadline. Use 3 on a slow or busy machine, and more under an emulator."`
 	// RoomVersion4243 is the identifier of the room version that MSC4243 defines.
 	RoomVersion4243 string `env:"COUNTERSIGN_ROOM_VERSION_4243" default:"org.matrix.12.4243" help:"The room version identifier that the servers use for the rooms of MSC4243."`
+	// RoomVersion4345 is the identifier of a room version that MSC4345 defines. D-30: it assigns none.
+	RoomVersion4345 string `env:"COUNTERSIGN_ROOM_VERSION_4345" default:"org.matrix.msc4345.12" help:"The room version identifier that the servers use for the rooms of MSC4345. The proposal assigns none; the default is a placeholder."`
+	// RoomVersion4348 is the identifier of a room version that MSC4348 defines. D-30: it assigns none.
+	RoomVersion4348 string `env:"COUNTERSIGN_ROOM_VERSION_4348" default:"org.matrix.msc4348.12" help:"The room version identifier that the servers use for the rooms of MSC4348. The proposal assigns none; the default is a placeholder."`
 	// Flood is how many made-up members the tests of floods send into a room.
 	Flood int `env:"COUNTERSIGN_FLOOD" default:"1000" help:"How many made-up members the tests of floods have join a room. 20000 is a load test of minutes."`
 	// Mutant is what the reference homeserver is to do wrong.

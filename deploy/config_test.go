@@ -14,7 +14,8 @@ func TestConfigDefaults(t *testing.T) {
 	c, err := LoadConfig(nil)
 	require.NoError(t, err)
 	require.Equal(t, Config{
-		Target: "embedded", Targets: map[string]string{}, TimeoutScale: 1, RoomVersion4243: "org.matrix.12.4243", Flood: 1000,
+		Target: "embedded", Targets: map[string]string{}, TimeoutScale: 1, RoomVersion4243: "org.matrix.12.4243",
+		RoomVersion4345: "org.matrix.msc4345.12", RoomVersion4348: "org.matrix.msc4348.12", Flood: 1000,
 		BaseImages: map[string]string{}, SpawnTimeout: 30 * time.Second, HostnameRunningComplement: "host.docker.internal",
 	}, c)
 }
@@ -22,7 +23,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigReadsEveryVariable(t *testing.T) {
 	c, err := LoadConfig([]string{
 		"COUNTERSIGN_TARGET=exec:server", "COUNTERSIGN_TARGET_HS2=embedded", "COUNTERSIGN_TIMEOUT_SCALE=2.5",
-		"COUNTERSIGN_ROOM_VERSION_4243=x", "COUNTERSIGN_FLOOD=20000", "COUNTERSIGN_STRICT=1", "COUNTERSIGN_ARTIFACTS=/a",
+		"COUNTERSIGN_ROOM_VERSION_4243=x", "COUNTERSIGN_ROOM_VERSION_4345=y", "COUNTERSIGN_ROOM_VERSION_4348=z", "COUNTERSIGN_FLOOD=20000", "COUNTERSIGN_STRICT=1", "COUNTERSIGN_ARTIFACTS=/a",
 		"COMPLEMENT_BASE_IMAGE=ignored", "COMPLEMENT_BASE_IMAGE_HS3=ignored", "COMPLEMENT_SPAWN_HS_TIMEOUT_SECS=7",
 		"COMPLEMENT_HOST_MOUNTS=/a:/b:ro;/c:/d;", "COMPLEMENT_SHARE_ENV_PREFIX=PASS_", "PASS_X=y", "PASS_=odd",
 		"COMPLEMENT_CONTAINER_CPU_CORES=0.5", "COMPLEMENT_CONTAINER_MEMORY=1GiB", "COMPLEMENT_ALWAYS_PRINT_SERVER_LOGS=1",
@@ -30,6 +31,7 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 20000, c.Flood)
+	require.Equal(t, []string{"x", "y", "z"}, []string{c.RoomVersion4243, c.RoomVersion4345, c.RoomVersion4348})
 	require.Equal(t, 75*time.Second/10, c.Scaled(3*time.Second))
 	require.Equal(t, 7*time.Second*5/2, c.StartTimeout())
 	require.Equal(t, HostMounts{{"/a", "/b", true}, {"/c", "/d", false}}, c.HostMounts)
