@@ -36,11 +36,57 @@
 // [User.AnswerWith] or [Server.AnswerAccounts] say otherwise; [AccountAnswers] is the table of what
 // they can say.
 //
+// # Server keys
+//
+// In rooms of MSC4345 and MSC4348 a server is a key. A fake server holds any number of them: it mints one
+// for every room that it takes part in ([Server.RoomKey]), others with [Server.MintServerKey], and is given
+// more with [Server.HoldServerKey], be they stolen or shared with another fake server. [Room.UserID] is who a
+// user is in a room; [Draft.Through] sends an event through another key than the room's.
+//
+//	room, err := srv.ParticipateAndJoin(ctx, "hs1", roomID, mallory,
+//		func(ctx context.Context, p *fakeserver.Petition) error {
+//			// A client of hs1 accepts p.ServerKey.Key().
+//		})
+//
+// does what an honest server does: [Server.RequestParticipation], which is [Server.AskToParticipate],
+// [Petition.Forge], [Petition.Submit] and [Petition.Finish]; [Server.WaitAcceptance]; and [Server.JoinRoom].
+// In a room the admins among its users [Room.Accept] and [Room.Revoke], other keys are brought in with
+// [Room.Ask] or [Room.Admit], and any key can [Room.RevokeSelf]. A room of this server's own accepts who asks
+// when [Room.AcceptRequests] says so.
+//
+// What is sent to the room's peers goes to the unverified domains of its accepted servers that have users in
+// it. /_matrix/key/v3/query is answered for every key that is held, honestly or as [KeyAnswers] lists it;
+// [Server.QueryServerKeys] asks others.
+//
+// # Accounts that move
+//
+// [Server.Carry] gives a user of another fake server the same account, name and key, at this one. In rooms of
+// MSC4348 joining again through the new server moves the account: [Server.JoinRoom] by the carried user, or
+// [Room.Send] with the membership when the server is in the room. [Server.Relay] is an account of no server.
+//
+//	carried, err := other.Carry(mallory)
+//	moved, err := other.JoinRoom(ctx, "hs1", roomID, carried) // other was accepted before
+//
+// An event is the same whoever has co-signed it: [Forged.CoSignedBy] makes copies that differ in that alone.
+//
+// # Forks
+//
+// [Room.Fork] begins a [Branch]: its events follow each other and cite what the state is on the branch. A branch
+// is sent to whom the test chooses ([Branch.Send]); [Room.Merge] begins one that follows several, where the test
+// says which events win, since this package resolves no state.
+//
+//	here, there := room.Fork(), room.Fork()
+//	_, err = here.Add(admin, here.Revokes(key))
+//	_, err = there.Add(mallory, fakeserver.Message("meanwhile"))
+//	err = here.Send(ctx, "hs1")
+//	err = there.Send(ctx, "hs2")
+//
 // # Forgeries
 //
 // A [Forgery] is a value whose zero is honest: [Room.Forge] builds the event that [Room.NewEvent] would
-// build, with that one deviation. [Forgeries] is the table of them, by requirement. A [DeliveryPath]
-// brings the event to the other server, and says which forgeries cannot take it.
+// build, with that one deviation. [Forgeries] is the table of them, by requirement, and [ForgeriesIn] that
+// of rooms with participation, whose rows say which servers the cast needs ([NamedForgery.Parties]). A
+// [DeliveryPath] brings the event to the other server, and says which forgeries cannot take it.
 //
 // # Rooms
 //

@@ -75,10 +75,7 @@ func (s *Server) Begin(ctx context.Context, via matrix.ServerName, membership, r
 		option(&o)
 	}
 	ids := []matrix.UserID{u.KeyID(), u.NameID()}
-	if invite, ok := s.invitation(roomID, u); ok && o.room.ID == "" && s.versionOf(roomID).ID == "" {
-		o.room = invite.Version
-	}
-	o.complete(s, roomID)
+	o.complete(s, roomID, u)
 	if o.room.ID != "" {
 		ids = []matrix.UserID{u.IDThrough(o.room, o.key)}
 	}
@@ -139,7 +136,7 @@ func (h *Handshake) Proto() matrix.ProtoEvent {
 	return p
 }
 
-// cite adds the acceptance of the own server to the auth events, where the template lacks it: the resident
+// cite has the auth events name the acceptance of the own server, where the template does not: the resident
 // server of a room of MSC4348 sees no server key in the user ID that it is asked for.
 func (h *Handshake) cite(p *matrix.ProtoEvent) {
 	if !h.Version.HasPortableAccounts() {
@@ -151,15 +148,23 @@ func (h *Handshake) cite(p *matrix.ProtoEvent) {
 			id = e.ID()
 		}
 	}
-	if id != "" && !slices.Contains(p.AuthEvents, id) {
-		p.AuthEvents = append(p.AuthEvents, id)
+	if id == "" || slices.Contains(p.AuthEvents, id) {
+		return
 	}
+	p.AuthEvents = slices.DeleteFunc(p.AuthEvents, func(cited string) bool {
+		e := h.server.known(h.RoomID, cited) // of another server at the same domain
+		return e != nil && e.IsParticipation()
+	})
+	p.AuthEvents = append(p.AuthEvents, id)
 }
 
 // complete fills in what the options leave open.
-func (o *handshakeOptions) complete(s *Server, roomID string) {
+func (o *handshakeOptions) complete(s *Server, roomID string, u *User) {
 	if o.room.ID == "" {
 		o.room = s.versionOf(roomID)
+	}
+	if invite, ok := s.invitation(roomID, u); ok && o.room.ID == "" {
+		o.room = invite.Version
 	}
 	if !isKey(o.key) && o.room.HasParticipation() {
 		o.key = s.RoomKey(roomID)

@@ -84,7 +84,7 @@ func (s *Server) AskToParticipate(ctx context.Context, via matrix.ServerName, ro
 	} else {
 		s.HoldServerKey(o.key)
 	}
-	o.complete(s, roomID)
+	o.complete(s, roomID, u)
 	versions := []matrix.RoomVersion{matrix.RoomVersionMSC4348(), matrix.RoomVersionMSC4345()}
 	if o.room.ID != "" {
 		versions = []matrix.RoomVersion{o.room}
@@ -185,17 +185,12 @@ func (p *Petition) Submit(ctx context.Context, f Forged) (*Response, error) {
 		if r, err = p.SubmitBy(ctx, f, way); err != nil {
 			return nil, err
 		}
-		if r.Status != http.StatusNotFound && r.Status != http.StatusMethodNotAllowed || !unrecognized(r) {
+		if r.Status != http.StatusNotFound && r.Status != http.StatusMethodNotAllowed {
 			p.Submission = way
 			return r, nil
 		}
 	}
 	return r, nil
-}
-
-// unrecognized reports whether a 404 or 405 is about the endpoint, and not about the room.
-func unrecognized(r *Response) bool {
-	return r.ErrCode() == "" || r.ErrCode() == "M_UNRECOGNIZED"
 }
 
 // SubmitBy hands in a request in one way.
@@ -211,7 +206,7 @@ func (p *Petition) SubmitBy(ctx context.Context, f Forged, way Submission) (*Res
 // resident server refused, and otherwise says what is wrong with the event that it returned.
 func (p *Petition) Finish(f Forged, r *Response) error {
 	if r.Status/100 != 2 {
-		return &StatusError{Server: p.Via, Request: p.Submission.Method + " send_participation", Response: r}
+		return &StatusError{Server: p.Via, Request: strings.TrimSpace(p.Submission.Method + " send_participation"), Response: r}
 	}
 	pdu := p.server.received(p.Version, []byte(r.Get("event").Raw), p.Via, OpSendParticipation)
 	switch {

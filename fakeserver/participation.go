@@ -291,6 +291,21 @@ func (s *Server) acceptance(roomID string, server matrix.ServerName) (eventID st
 	return ""
 }
 
+// known is an event of a room that this server has, or was sent when it was not in the room; nil for any other.
+func (s *Server) known(roomID, eventID string) *matrix.Event {
+	if r := s.Room(roomID); r != nil {
+		if e := r.Event(eventID); e != nil {
+			return e
+		}
+	}
+	for _, p := range s.PDUs() {
+		if p.Event != nil && p.Event.ID() == eventID {
+			return p.Event
+		}
+	}
+	return nil
+}
+
 // WaitAcceptance waits until this server is told, by anyone, that a server key was accepted in a room that
 // it has asked to participate in, and returns the event.
 func (s *Server) WaitAcceptance(ctx context.Context, roomID string, server matrix.ServerName) (PDU, error) {
