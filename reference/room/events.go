@@ -14,10 +14,11 @@ type known struct {
 	record
 }
 
-// parsedKey identifies the parsed form of a stored event: redaction replaces it.
+// parsedKey identifies the parsed form of a stored event: redaction replaces it, and so does a copy with
+// the signature that a rejected one lacked.
 type parsedKey struct {
-	id       string
-	redacted bool
+	id                 string
+	redacted, rejected bool
 }
 
 // event reads a stored event; it is nil when there is none.
@@ -30,7 +31,7 @@ func (g *Engine) event(tx *store.Tx, id string) (*known, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event %s: %w", id, err)
 	}
-	key := parsedKey{id, r.redactedBy != ""}
+	key := parsedKey{id, r.redactedBy != "", r.outcome == Rejected}
 	e, ok := g.parsed.Get(key)
 	if !ok {
 		v, found := g.storedVersion(r.version)
