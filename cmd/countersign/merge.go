@@ -25,6 +25,9 @@ of one run are:
   countersign run --shard 2/2 --report shard-2      on another
   countersign report merge shard-1 shard-2 --to countersign-report
 
+A folder that has no report of its own, such as one with everything that was downloaded, stands for the
+reports in the folders below it.
+
 A shard that is missing is refused: a lost job is no success. What is known to be broken is best
 applied here, where it can be seen which entries of the file are stale. The exit code is that of the
 merged run, as if it had been one.`,
@@ -51,6 +54,9 @@ func (a *app) merge(paths []string, into string, flags *expectationFlags) error 
 	if err != nil {
 		return err
 	}
+	if paths, err = a.reports(paths, folder); err != nil {
+		return err
+	}
 	runs, folders := make([]*report.Run, len(paths)), make([]string, len(paths))
 	for i, path := range paths {
 		if runs[i], folders[i], err = a.readReport(path); err != nil {
@@ -70,6 +76,37 @@ func (a *app) merge(paths []string, into string, flags *expectationFlags) error 
 		known.Apply(merged, all, merged.Started, flags.strict)
 	}
 	return a.publish(merged, all, folder)
+}
+
+// reports puts in the place of a folder without a report the folders in it that have one, in the order
+// of their names, except the one that is merged into.
+func (a *app) reports(paths []string, into string) ([]string, error) {
+	var found []string
+	for _, path := range paths {
+		folder, err := a.absolute(path)
+		if err != nil {
+			return nil, err
+		}
+		var below []string
+		if !hasReport(folder) {
+			entries, _ := os.ReadDir(folder) // what cannot be read is told where its report is read
+			for _, entry := range entries {
+				if part := filepath.Join(folder, entry.Name()); part != filepath.Clean(into) && hasReport(part) {
+					below = append(below, part)
+				}
+			}
+		}
+		if len(below) == 0 {
+			below = []string{path}
+		}
+		found = append(found, below...)
+	}
+	return found, nil
+}
+
+func hasReport(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, report.FileName))
+	return err == nil
 }
 
 // publish writes a finished run into a folder, prints it, and returns what it amounts to.

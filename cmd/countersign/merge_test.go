@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -106,7 +107,16 @@ func TestOther(t *testing.T) { conform.Covers(t, "RV12-MSG-02") }
 		}
 		assert.Equal(t, want.tests, names)
 	}
-	r := c.run("report", "merge", "shard-1", "shard-2")
+	require.NoError(t, os.MkdirAll(filepath.Join(c.root, "down[loaded]", "logs"), 0o755))
+	for _, shard := range []string{"shard-1", "shard-2"} {
+		require.NoError(t, os.Rename(filepath.Join(c.root, shard), filepath.Join(c.root, "down[loaded]", shard)))
+	}
+	r := c.run("report", "merge", "down[loaded]", "--to", "down[loaded]/merged")
+	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
+	r = c.run("report", "merge", "down[loaded]/", "--to", "./down[loaded]/merged/")
+	assert.Equal(t, report.ExitNonConformance, r.code, "what was merged before is no shard: %s", r.err)
+	require.NoError(t, os.RemoveAll(filepath.Join(c.root, "down[loaded]", "merged")))
+	r = c.run("report", "merge", "down[loaded]")
 	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
 	assert.Len(t, r.report.Tests, 6)
 	assert.Equal(t, 6, c.run("run").report.Summary.Tests.Total(), "a run that is not split runs them all")
