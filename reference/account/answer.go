@@ -31,7 +31,7 @@ type erasureQuery struct {
 }
 
 // parseQuery reads a request body. Errors are *peer.Error.
-func parseQuery(body []byte) (q query, err error) {
+func (d *Directory) parseQuery(body []byte) (q query, err error) {
 	if !json.Valid(body) {
 		return q, peer.Errorf(http.StatusBadRequest, "M_NOT_JSON", "the body is not JSON")
 	}
@@ -39,7 +39,7 @@ func parseQuery(body []byte) (q query, err error) {
 		return q, peer.BadJSON("the body is not an object")
 	}
 	if raw, present := member(body, "account_keys"); present {
-		if q.keys, err = parseKeys(raw); err != nil {
+		if q.keys, err = d.parseKeys(raw); err != nil {
 			return q, err
 		}
 	}
@@ -59,12 +59,12 @@ func member(object []byte, name string) (value json.RawMessage, present bool) {
 	return value, present
 }
 
-func parseKeys(raw json.RawMessage) ([]string, error) {
+func (d *Directory) parseKeys(raw json.RawMessage) ([]string, error) {
 	var elements []json.RawMessage
 	if raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
 		return nil, peer.BadJSON("account_keys is not a list")
 	}
-	if len(elements) > MaxKeys {
+	if len(elements) > MaxKeys || len(elements) > 1000 && d.Defects.Has("TakeBatchesOfAThousand") {
 		return nil, peer.Errorf(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", "%d account keys, more than %d", len(elements), MaxKeys)
 	}
 	keys := make([]string, len(elements))
@@ -106,7 +106,7 @@ func (d *Directory) Answer(body []byte) ([]byte, error) {
 
 // answer is Answer about keys that the asking server may know of.
 func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawMessage) (bool, error)) ([]byte, error) {
-	q, err := parseQuery(body)
+	q, err := d.parseQuery(body)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +119,22 @@ func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawM
 		if entries[key], err = d.entry(key); err != nil {
 			return nil, err
 		}
+		if len(entries) > 1 && d.Defects.Has("AnswerForTheFirstKeyOnly") {
+			delete(entries, key)
+		}
+		if isUnknown(entries[key]) {
+			if d.Defects.Has("LeaveUnknownKeysOut") {
+				delete(entries, key)
+			} else if d.Defects.Has("FailForUnknownKeys") {
+				return nil, peer.NotFound("there is a key that this server does not know")
+			}
+		}
+	}
+	if q.erasure == nil && d.Defects.Has("TellErasuresUnasked") {
+		q.erasure = &erasureQuery{limit: defaultErasureLimit}
+	}
+	if len(q.keys) == 0 && q.erasure == nil && d.Defects.Has("RefuseEmptyQuestions") {
+		return nil, peer.BadJSON("no account key is asked for")
 	}
 	if q.erasure != nil {
 		if answer["erasure"], err = d.erasures(*q.erasure, entries); err != nil {
@@ -162,6 +178,9 @@ const noAccount = "this server has no account with this key"
 // entry is the answer about one key.
 func (d *Directory) entry(key string) (json.RawMessage, error) {
 	if _, err := matrix.ParseAccountKey(key); err != nil {
+		if meant, ok := d.mistakenKey(key); ok {
+			return d.entry(meant)
+		}
 		return unknownKey("not an account key"), nil
 	}
 	var notice []byte
@@ -176,6 +195,9 @@ func (d *Directory) entry(key string) (json.RawMessage, error) {
 		return nil, err
 	}
 	if notice != nil {
+		if d.Defects.Has("ForgetWhoWasErased") {
+			return unknownKey(noAccount), nil
+		}
 		return notice, nil
 	}
 	name, _, ok := d.localName(key)
@@ -189,7 +211,7 @@ func (d *Directory) entry(key string) (json.RawMessage, error) {
 	if !ok {
 		return unknownKey(noAccount), nil
 	}
-	return matrix.SignJSON(marshal(map[string]any{"account_name": name, "domain": d.ServerName}), a.Signer())
+	return d.sign(map[string]any{"account_name": name, "domain": d.ServerName}, a.Signer())
 }
 
 func unknownKey(reason string) json.RawMessage {
@@ -221,18 +243,23 @@ func (d *Directory) erasures(q erasureQuery, entries map[string]json.RawMessage)
 		latest := int64(table.Last())
 		if q.id >= latest {
 			cursor = latest
+			if d.Defects.Has("StartOverAtTheEnd") {
+				cursor, more = 0, latest > 0
+			}
 			return nil
 		}
 		sent := int64(0)
 		table.Scan(store.Key("id"), erasureKey(q.id+1), func(key, value []byte) bool {
-			if sent == q.limit {
-				more = true
+			if sent == q.limit && !d.Defects.Has("IgnoreTheLimit") {
+				more = !d.Defects.Has("NeverHasMore")
 				return false
 			}
 			_, rest := store.SplitKey(key, 1)
 			parts, notice := store.SplitKey(value, 1)
 			entries[parts[0]] = bytes.Clone(notice)
-			cursor = store.Int(rest)
+			if !d.Defects.Has("ReturnTheAskedID") {
+				cursor = store.Int(rest)
+			}
 			sent++
 			return true
 		})

@@ -113,7 +113,7 @@ type inquiry struct {
 // begin has those keys asked for that are unverified.
 func (d *Directory) begin(subjects []subject) (inquiries []inquiry) {
 	for _, s := range subjects {
-		if s.user.Domain() == d.ServerName || d.Lookup(s.user).State != Unverified {
+		if s.user.Domain() == d.ServerName || d.Lookup(s.user).State != Unverified && !d.asksOnceMore(s.user) {
 			continue
 		}
 		if _, _, err := matrix.ParseAccountKeyUserID(string(s.user)); err != nil {
@@ -135,7 +135,7 @@ func (d *Directory) enqueue(s subject) chan struct{} {
 	if wait, ok := d.asking[s]; ok {
 		return wait
 	}
-	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
+	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) && !d.Defects.Has("AskOnEveryEvent") {
 		d.hasten(s, a)
 		return nil
 	}
@@ -223,7 +223,11 @@ func (d *Directory) nextSource() (from source, users []matrix.UserID, ok bool) {
 	d.order = slices.Delete(d.order, i, i+1)
 	d.busy[from] = d.Clock()
 	users = d.pending[from]
-	if len(users) > MaxKeys {
+	if d.Defects.Has("AskKeyByKey") && len(users) > 1 {
+		d.pending[from] = users[1:]
+		d.order = append(d.order, from)
+		users = users[:1]
+	} else if len(users) > MaxKeys && !d.Defects.Has("AskForAnyNumberOfKeys") {
 		d.pending[from] = users[MaxKeys:]
 		d.order = append(d.order, from)
 		users = users[:MaxKeys]
@@ -241,6 +245,7 @@ func (d *Directory) ask(from source, users []matrix.UserID) {
 	if err != nil {
 		d.Logger.Info("account names cannot be found out", "domain", from.domain, "keys", len(users), "error", err)
 	}
+	d.unlearn(users, said, answered)
 	if err := d.learn(said); err != nil {
 		d.Logger.Error("storing what a domain says about its account keys", "domain", from.domain, "error", err)
 	}
@@ -274,13 +279,16 @@ func (d *Directory) question(from source, users []matrix.UserID) (said map[matri
 		}
 		answered = true
 		r, err := d.readAnswer(body, domain, users)
+		if r.spoiled() && d.Defects.Has("LetOneErrorSpoilAnAnswer") {
+			return said, answered, nil
+		}
 		for user, e := range r.said {
 			said[user] = e
 		}
 		if err != nil {
 			return said, answered, err
 		}
-		if r.cursor > cursor {
+		if r.cursor > cursor && !d.Defects.Has("ForgetTheErasureID") {
 			// Erasures are stored before the cursor moves past them.
 			if err := d.learn(said); err != nil {
 				return said, answered, err
@@ -289,7 +297,7 @@ func (d *Directory) question(from source, users []matrix.UserID) (said map[matri
 				return said, answered, err
 			}
 		}
-		if !r.more || r.cursor <= cursor {
+		if !r.more || r.cursor <= cursor && !d.Defects.Has("FollowEndlessErasures") {
 			return said, answered, nil
 		}
 		if d.Defects.Has("ReadOnePageOfErasures") {

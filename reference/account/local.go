@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -108,9 +109,13 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 	if err != nil {
 		return matrix.Account{}, err
 	}
+	if d.Defects.Has("DeriveKeysFromNames") {
+		seed := sha256.Sum256([]byte(name))
+		minted = matrix.AccountFromSeed(seed[:])
+	}
 	result := minted
 	err = d.DB.Update(func(tx *store.Tx) error {
-		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
+		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil && !d.Defects.Has("MintKeysInARace") {
 			result, err = accountFromSeed(name, seed)
 			return err
 		}
@@ -194,7 +199,7 @@ func (d *Directory) Erase(name string) error {
 	if err != nil || !ok {
 		return err
 	}
-	notice, err := erasureNotice(a, d.ServerName)
+	notice, err := d.erasureNotice(a, d.ServerName)
 	if err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func (d *Directory) Erase(name string) error {
 		return errors.Join(
 			tx.Table(tableErasures).Put(erasureKey(int64(id)), append(store.Key(key), notice...)),
 			tx.Table(tableErased).Put(store.Key(key), store.AppendInt(nil, int64(id))),
-			tx.Table(tableSeeds).Delete(store.Key(name)),
+			d.dropSeed(tx, name),
 			tx.Table(tableKeys).Delete(store.Key(key)),
 		)
 	})
@@ -224,8 +229,19 @@ func (d *Directory) Erase(name string) error {
 
 // erasureNotice is the object that tells other servers of an erasure. It is signed now, so that the
 // private key need not be kept for it (D-27).
-func erasureNotice(a matrix.Account, domain matrix.ServerName) ([]byte, error) {
-	return matrix.SignJSON(marshal(map[string]any{"errcode": "M_ERASED", "domain": domain}), a.Signer())
+func (d *Directory) erasureNotice(a matrix.Account, domain matrix.ServerName) ([]byte, error) {
+	notice := map[string]any{"errcode": "M_ERASED", "domain": domain}
+	switch {
+	case d.Defects.Has("LeaveErasuresUnsigned"):
+		return marshal(notice), nil
+	case d.Defects.Has("TellTheErasedName"):
+		if name, _, ok := d.localName(a.Key().String()); ok {
+			notice["account_name"] = name
+		}
+	case d.Defects.Has("EraseWithoutDomain"):
+		delete(notice, "domain")
+	}
+	return matrix.SignJSON(marshal(notice), a.Signer())
 }
 
 func erasureKey(id int64) []byte { return store.AppendInt(store.Key("id"), id) }
@@ -242,6 +258,9 @@ func (d *Directory) Lookup(user matrix.UserID) Entry {
 		return Entry{State: Verified, Name: matrix.UserID("@" + name + ":" + string(d.ServerName))}
 	case erased:
 		return Entry{State: Erased}
+	}
+	if d.Defects.Has("ClaimUnknownKeysOfItsOwn") {
+		return Entry{State: Verified, Name: matrix.UserID("@" + strings.ToLower(user.Localpart()) + ":" + string(d.ServerName))}
 	}
 	return Entry{}
 }
@@ -314,12 +333,15 @@ func (d *Directory) changed(user matrix.UserID, e Entry) {
 }
 
 // cleanName is an account name without what a user ID must not contain, or "" (QC-08).
-func cleanName(name string, domain matrix.ServerName) matrix.UserID {
+func (d *Directory) cleanName(name string, domain matrix.ServerName) matrix.UserID {
 	if strings.ContainsAny(name, "\x00\r\n") {
 		return ""
 	}
 	user, err := matrix.ParseAccountName(name, domain)
 	if err != nil {
+		if name != "" && d.Defects.Has("TakeAnyAccountName") {
+			return matrix.UserID("@" + name + ":" + string(domain))
+		}
 		return ""
 	}
 	return user

@@ -15,6 +15,8 @@ type answerRead struct {
 	// answer does not say so in a way that can be trusted.
 	cursor int64
 	more   bool
+	// unconfirmed counts the entries that confirm nothing.
+	unconfirmed int
 }
 
 // readAnswer reads a domain's answer about some of its keys. Whatever is not as it should be counts as
@@ -42,14 +44,18 @@ func (d *Directory) readAnswer(body []byte, domain matrix.ServerName, asked []ma
 		case requested[text] && e.State != Unverified:
 			r.said[user] = e
 		case requested[text]:
+			r.unconfirmed++
 		default:
 			// Only erasures are told without being asked for (QC-12).
-			if others++; e.State == Erased || e.State == Verified && d.Defects.Has("BelieveUnaskedNames") {
+			if others++; e.State == Erased {
 				unsolicited[user] = e
+			}
+			if other, e := d.unaskedName(text, entry); e.State == Verified && d.Defects.Has("BelieveUnaskedNames") {
+				unsolicited[other] = e
 			}
 		}
 	}
-	if others > erasureLimit && !d.Defects.Has("ReadAnyNumberOfErasures") {
+	if others > erasureLimit {
 		return r, fmt.Errorf("%s tells of %d keys that were not asked for; at most %d were wanted", domain, others, erasureLimit)
 	}
 	for user, e := range unsolicited {
@@ -91,7 +97,7 @@ func (d *Directory) readEntry(text string, entry json.RawMessage, domain matrix.
 		if stringOf(errcode) == "M_ERASED" {
 			said.State = Erased
 		}
-	} else if name := cleanName(stringOf(fields["account_name"]), domain); name != "" {
+	} else if name := d.cleanName(stringOf(fields["account_name"]), domain); name != "" {
 		said = Entry{State: Verified, Name: name}
 	}
 	if said.State == Unverified {

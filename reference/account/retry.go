@@ -37,6 +37,9 @@ func (d *Directory) noteAttempts(subjects []subject, answered bool) {
 		a.asked = d.Clock()
 		a.next = a.asked.Add(min(firstRetry<<min(a.failures, 20), lastRetry))
 		a.failures++
+		if d.Defects.Has("NeverAskAgain") {
+			a.next, a.asked = a.asked.Add(pollInterval), a.asked.Add(pollInterval)
+		}
 		if len(d.attempts) >= maxAttempts {
 			clear(d.attempts) // they are asked for again with the next event by them
 		}
@@ -84,7 +87,7 @@ func (d *Directory) recall() error {
 			if failed = json.Unmarshal(value, &r); failed != nil || len(d.attempts) >= maxAttempts {
 				return false
 			}
-			if parts, _ := store.SplitKey(key, 1); r.State == Unverified && len(parts) == 1 {
+			if parts, _ := store.SplitKey(key, 1); r.State == Unverified && len(parts) == 1 && !d.Defects.Has("ForgetWhomToAskAtRestart") {
 				d.attempts[subject{matrix.UserID(parts[0]), r.Portable}] = attempt{next: d.Clock()}
 			}
 			return true
@@ -103,6 +106,9 @@ func (d *Directory) nudge() {
 
 // Start has unverified keys retried, and domains polled for erased keys, until Close.
 func (d *Directory) Start() error {
+	if err := d.loseAtRestart(); err != nil {
+		return err
+	}
 	if err := d.recall(); err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (g *Engine) enter(ctx context.Context, t signedTemplate, body []byte) error
 		return g.process(ctx, r, t.server, join) // another local user is in the room
 	}
 	state := g.admitAll(trusting(ctx, "TrustStateInSendJoin"), join.Version(), answer.State)
-	chain := g.admitAll(trusting(ctx, "TrustAuthChainInSendJoin"), join.Version(), answer.AuthChain)
+	chain := g.admitAll(trusting(ctx, "TrustStateInSendJoin"), join.Version(), answer.AuthChain)
 	r, err := g.roomOf(join.RoomID(), append(chain, state...))
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func (g *Engine) fetchAuthEvents(ctx context.Context, r *liveRoom, server matrix
 	chain, err := g.fetchAuthChain(ctx, server, r.id, e.ID())
 	if err != nil {
 		g.Logger.Info("the auth chain of an event cannot be fetched", "event", e.ID(), "server", server, "error", err)
-	} else if err := g.keepOutliers(r, g.admitAll(trusting(ctx, "TrustAuthChains"), r.version, chain)); err != nil {
+	} else if err := g.keepOutliers(r, g.admitAll(ctx, r.version, chain)); err != nil {
 		return err
 	}
 	if missing, err = g.missingAuth(e); err != nil || len(missing) == 0 {
@@ -160,7 +160,7 @@ func (g *Engine) remoteStateBefore(ctx context.Context, r *liveRoom, server matr
 		if err != nil {
 			return State{}, err
 		}
-		if err := g.keepOutliers(r, g.admitAll(trusting(ctx, "TrustFetchedState"), r.version, append(answer.AuthChain, answer.PDUs...))); err != nil {
+		if err := g.keepOutliers(r, g.admitAll(ctx, r.version, append(answer.AuthChain, answer.PDUs...))); err != nil {
 			return State{}, err
 		}
 	case len(missing) > 0:

@@ -6,8 +6,10 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -19,8 +21,8 @@ import (
 
 // mistaken reports whether an event whose sender has not signed it is to be taken all the same.
 func (g *Engine) mistaken(ctx context.Context, e *matrix.Event) bool {
-	return !e.Version().HasAccountKeys() && g.mistakenServerSignature(e) ||
-		e.Version().HasAccountKeys() && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e)) ||
+	return e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
+		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e)) ||
 		g.mistakenTrust(ctx)
 }
 
@@ -33,16 +35,16 @@ func (g *Engine) mistakenServerSignature(e *matrix.Event) bool {
 func (g *Engine) mistakenSigner(e *matrix.Event) bool {
 	entities, key := e.SignatureEntities(), e.Sender().Localpart()
 	switch {
+	case e.Get("third_party_invite").Exists() && g.Defects.Has("ExemptThirdPartyInvites"):
+		return true
 	case len(entities) == 0:
 		return g.Defects.Has("AcceptUnsignedEvents")
 	case g.serverSignedUnder(e, string(e.Sender().Domain())):
 		return g.Defects.Has("AcceptServerKeySignature")
 	case g.serverSignedUnder(e, key):
 		return g.Defects.Has("AcceptServerKeyUnderAccountKey")
-	case slices.ContainsFunc(entities, func(other string) bool { return other != key && signedByKey(e, other, matrix.AccountKeyID, other) }):
+	case slices.ContainsFunc(entities, func(other string) bool { return other != key && signedByKey(e, other, matrix.AccountKeyID, other) }) || g.memberSigned(e):
 		return g.Defects.Has("AcceptAnyAccountKey")
-	case e.Get("third_party_invite").Exists():
-		return g.Defects.Has("ExemptThirdPartyInvites")
 	case g.Directory.Lookup(e.Sender()).Name != "" && g.Defects.Has("TrustVerifiedSenders"):
 		return true
 	}
@@ -57,6 +59,20 @@ func (g *Engine) serverSignedUnder(e *matrix.Event, entity string) bool {
 			if e.VerifySignature(entity, id, key) == nil {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// memberSigned reports whether another member of the room has signed in the place of the sender.
+func (g *Engine) memberSigned(e *matrix.Event) bool {
+	s, err := g.CurrentState(e.RoomID())
+	if err != nil {
+		return false
+	}
+	for user := range s.OfType("m.room.member") {
+		if signedByKey(e, e.Sender().Localpart(), matrix.AccountKeyID, matrix.UserID(user).Localpart()) {
+			return true
 		}
 	}
 	return false
@@ -207,4 +223,69 @@ func trusting(ctx context.Context, mutant string) context.Context {
 func (g *Engine) mistakenTrust(ctx context.Context) bool {
 	mutant, ok := ctx.Value(trustKey{}).(string)
 	return ok && g.Defects.Has(mutant)
+}
+
+// mistakenSigners are what signs for a local user: the account key, unless a mutant has it otherwise.
+func (g *Engine) mistakenSigners(account matrix.Signer) []matrix.Signer {
+	switch {
+	case g.Defects.Has("SignWithTheServerKey"):
+		return []matrix.Signer{g.ServerKey}
+	case g.Defects.Has("SignWithTheServerKeyToo"):
+		return []matrix.Signer{g.ServerKey, account}
+	case g.Defects.Has("SignUnderTheDomain"):
+		account.Entity = string(g.ServerName)
+	case g.Defects.Has("SignUnderAnotherKeyID"):
+		account.KeyID = "ed25519:auto"
+	case g.Defects.Has("SignUnderStandardBase64"):
+		account.Entity = standardAlphabet(account.Entity)
+	}
+	return []matrix.Signer{account}
+}
+
+// inURLSafeBase64 is an event with its signatures in the base64 of keys.
+func (g *Engine) inURLSafeBase64(e *matrix.Event) (*matrix.Event, error) {
+	raw := e.JSON()
+	for _, entity := range e.SignatureEntities() {
+		for _, id := range e.SignatureKeyIDs(entity) {
+			value := gjson.GetBytes(raw, "signatures."+gjson.Escape(entity)+"."+gjson.Escape(string(id))).Str
+			changed, err := matrix.PutSignature(raw, entity, id, strings.NewReplacer("+", "-", "/", "_").Replace(value))
+			if err != nil {
+				return nil, err
+			}
+			raw = changed
+		}
+	}
+	return matrix.ParseEvent(e.Version(), raw)
+}
+
+// mistakenAuthEvents are the auth events of an event of ours, with more or fewer than are needed.
+func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
+	if g.Defects.Has("CiteTheCreateEvent") {
+		return append(slices.Clone(p.AuthEvents), r.create.ID())
+	}
+	rules := r.current.Get(matrix.StateTuple{Type: "m.room.join_rules"})
+	if p.Type != "m.room.member" && rules != "" && g.Defects.Has("CiteTheJoinRulesAlways") {
+		return append(slices.Clone(p.AuthEvents), rules)
+	}
+	return p.AuthEvents
+}
+
+// overlyStrict refuses events that are as they should be.
+func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
+	if e.Version().Identity != matrix.AccountKeyIdentity {
+		return nil
+	}
+	age := g.Clock().Sub(time.UnixMilli(e.OriginServerTS())).Abs()
+	switch {
+	case age > 7*24*time.Hour && g.Defects.Has("RefuseOldEvents"):
+		return errors.New("the key of the sender was not valid at the time of the event")
+	case len(e.SignatureKeyIDs(e.Sender().Localpart())) > 1 && g.Defects.Has("RefuseOtherKeyIDs"):
+		return errors.New("there is a signature that cannot be checked")
+	case len(e.SignatureEntities()) > 1 && e.Type() != "m.room.member" && g.Defects.Has("RefuseForeignSignatures"):
+		return errors.New("there is a signature by somebody else")
+	case g.Defects.Has("AskForServerKeys"):
+		_, err := g.Keys.VerifyKey(ctx, e.Sender().Domain(), matrix.AccountKeyID, e.OriginServerTS())
+		g.Logger.Debug("the keys of a server were asked for", "error", err)
+	}
+	return nil
 }

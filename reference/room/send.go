@@ -78,6 +78,9 @@ func (g *Engine) build(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer
 	if err != nil {
 		return nil, peer.BadJSON("%v", err)
 	}
+	if g.Defects.Has("SignInURLSafeBase64") {
+		return g.inURLSafeBase64(e)
+	}
 	return e, checkSize(e)
 }
 
@@ -103,6 +106,7 @@ func (g *Engine) template(r *liveRoom, sender matrix.UserID, server matrix.Serve
 		p.PrevEvents = p.PrevEvents[len(p.PrevEvents)-matrix.MaxPrevEvents:]
 	}
 	p.PrevEvents = slices.Clone(p.PrevEvents)
+	p.AuthEvents = g.mistakenAuthEvents(r, p)
 	depth, err := g.depthAfter(p.PrevEvents)
 	p.Depth = depth
 	return p, err

@@ -95,6 +95,9 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 	if err := g.checkSignatures(ctx, e); err != nil && !g.mistaken(ctx, e) {
 		return nil, err
 	}
+	if err := g.overlyStrict(ctx, e); err != nil {
+		return nil, err
+	}
 	g.primeAuthoriser(ctx, e)
 	if !e.HashOK() && !g.Defects.Has("KeepContentWithoutItsHash") {
 		if g.Defects.Has("DropContentWithoutItsHash") {

@@ -148,9 +148,6 @@ func (m *memberCheck) followsCreation(prev string) bool {
 // restrictedJoin is rule 5.3.5.2 and 5.3.5.3.
 func (m *memberCheck) restrictedJoin() error {
 	if !m.authoriser.Exists() {
-		if m.room.defects.Has("LetAnybodyJoinRestrictedRooms") {
-			return nil
-		}
 		return reject("5.3.5.2", "the join is restricted, and nobody has authorised it")
 	}
 	user := matrix.UserID(m.authoriser.Str)
@@ -174,7 +171,7 @@ func (m *memberCheck) invite() error {
 	if err := m.checkSenderJoined("5.4.2"); err != nil {
 		return err
 	}
-	if current := m.membership(m.target); (current == "join" || current == "ban") && !m.room.defects.Has("LetBannedUsersBeInvited") {
+	if current := m.membership(m.target); current == "join" || current == "ban" {
 		return reject("5.4.3", "the invited user's membership is %s", current)
 	}
 	levels := m.levels()

@@ -5,12 +5,9 @@ import "countersign/matrix"
 // mistakenAuthoriser is how the signature of a restricted join's authoriser can be checked wrongly, for
 // joins that the authoriser has not signed.
 func (r *Room) mistakenAuthoriser(e *matrix.Event, authoriser string) bool {
-	if !r.Version().HasAccountKeys() {
-		return r.defects.Has("V12IgnoreTheAuthorisersSignature")
-	}
 	user := matrix.UserID(authoriser)
 	if _, err := user.AccountKey(); err != nil {
-		return r.defects.Has("IgnoreAuthorisersWithoutKeys")
+		return false
 	}
 	switch {
 	case len(e.SignatureKeyIDs(string(user.Domain()))) > 0 && r.defects.Has("AcceptTheAuthorisersServer"),

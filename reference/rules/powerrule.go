@@ -1,6 +1,9 @@
 package rules
 
-import "countersign/matrix"
+import (
+	"countersign/matrix"
+	"countersign/reference/defect"
+)
 
 // authorisePowerLevels is rule 10. current are the power levels of the state; the sender is joined and
 // may send the event type.
@@ -17,7 +20,7 @@ func (r *Room) authorisePowerLevels(e *matrix.Event, current *PowerLevels) error
 	if current.event == nil {
 		return nil // rule 10.5
 	}
-	c := powerChange{power: current.User(e.Sender()), sender: string(e.Sender()), before: &current.content, after: &next}
+	c := powerChange{power: current.User(e.Sender()), sender: string(e.Sender()), defects: r.defects, before: &current.content, after: &next}
 	for _, check := range []func() error{c.namedLevels, c.eventsAndNotifications, c.users} {
 		if err := check(); err != nil {
 			return err
@@ -30,6 +33,7 @@ func (r *Room) authorisePowerLevels(e *matrix.Event, current *PowerLevels) error
 type powerChange struct {
 	power         Level
 	sender        string
+	defects       defect.Set
 	before, after *powerContent
 }
 
@@ -82,7 +86,7 @@ func (c *powerChange) users() error {
 		}
 	}
 	for user, level := range c.after.users {
-		if addedOrChanged(user, level, c.before.users) && level > c.power {
+		if addedOrChanged(user, level, c.before.users) && level > c.power && !(user == c.sender && c.defects.Has("LetUsersRaiseThemselves")) {
 			return reject("10.10.1", "%s would get power level %s, above the sender's %s", user, level, c.power)
 		}
 	}

@@ -142,7 +142,7 @@ func (r *Room) authoriseOther(e *matrix.Event, server matrix.ServerName, state S
 	stateKey, isState := e.StateKey()
 	levels := r.PowerLevels(state)
 	power, required := levels.User(e.Sender()), levels.Required(e.Type(), isState)
-	if required > power && !r.defects.Has("IgnoreRequiredPower") && !(e.Type() == "m.room.power_levels" && r.defects.Has("LetAnybodySetPower")) {
+	if required > power && !r.defects.Has("IgnoreRequiredPower") {
 		return reject("8", "%s takes power level %s, the sender has %s", e.Type(), required, power)
 	}
 	if isState && stateKey != "" && stateKey[0] == '@' && stateKey != string(e.Sender()) &&
