@@ -105,18 +105,27 @@ func (s *Server) begin(ctx context.Context, via matrix.ServerName, membership, r
 	if membership != "leave" {
 		uri += "?" + url.Values{"ver": o.versions}.Encode()
 	}
-	r, err := s.Do(ctx, via, http.MethodGet, uri, nil)
-	if r, err = need(via, http.MethodGet, uri, r, err); err != nil {
+	r, v, err := s.made(ctx, via, uri)
+	if err != nil {
 		return nil, err
-	}
-	v, ok := s.RoomVersion(r.Get("room_version").String())
-	if !ok {
-		return nil, fmt.Errorf("%s names room version %q, which this server does not know", via, r.Get("room_version").String())
 	}
 	return &Handshake{
 		server: s, Via: via, Membership: membership, RoomID: roomID, User: u, ServerKey: o.key, Version: v,
 		Template: json.RawMessage(r.Get("event").Raw), Made: r,
 	}, nil
+}
+
+// made is the answer to a make_* request, and the room version that it names.
+func (s *Server) made(ctx context.Context, via matrix.ServerName, uri string) (*Response, matrix.RoomVersion, error) {
+	r, err := s.Do(ctx, via, http.MethodGet, uri, nil)
+	if r, err = need(via, http.MethodGet, uri, r, err); err != nil {
+		return nil, matrix.RoomVersion{}, err
+	}
+	v, ok := s.RoomVersion(r.Get("room_version").String())
+	if !ok {
+		return nil, v, fmt.Errorf("%s names room version %q, which this server does not know", via, r.Get("room_version").String())
+	}
+	return r, v, nil
 }
 
 // Proto is the event that the template asks for, in the name of the user.

@@ -117,13 +117,9 @@ func (s *Server) AskToParticipate(ctx context.Context, via matrix.ServerName, ro
 
 func (s *Server) askToParticipate(ctx context.Context, via matrix.ServerName, roomID string, u *User, id matrix.UserID, o handshakeOptions) (*Petition, error) {
 	uri := path("v1", "make_participation", roomID, string(id)) + "?" + url.Values{"ver": o.versions}.Encode()
-	r, err := s.Do(ctx, via, http.MethodGet, uri, nil)
-	if r, err = need(via, http.MethodGet, uri, r, err); err != nil {
+	r, v, err := s.made(ctx, via, uri)
+	if err != nil {
 		return nil, err
-	}
-	v, ok := s.RoomVersion(r.Get("room_version").String())
-	if !ok {
-		return nil, fmt.Errorf("%s names room version %q, which this server does not know", via, r.Get("room_version").String())
 	}
 	return &Petition{
 		server: s, Via: via, RoomID: roomID, User: u, ServerKey: o.key, Version: v,
