@@ -9,12 +9,15 @@ import (
 // invitation whose sender clients must not be told about is withheld until that changes (D-18(f)).
 func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]*clientEvent, error) {
 	since := q.from().rooms
-	revealed := a.engine.RevealedAt(m.Sender)
+	t := a.translator(m.RoomID, m.Version)
+	revealed := room.Position(0)
+	if t.renames() {
+		revealed = a.engine.RevealedAt(m.Sender)
+	}
 	isNew := m.Position > since && m.Position <= until.rooms || revealed > since && revealed <= until.rooms
 	if !isNew {
 		return nil, nil
 	}
-	t := a.translator(m.RoomID, m.Version)
 	own := a.membershipEventOf(m)
 	if own == nil {
 		return nil, nil
@@ -24,7 +27,7 @@ func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]
 		return nil, nil
 	}
 	ignored, err := a.ignoredUsers(q.session.User)
-	if err != nil || ignored[shown.Sender] {
+	if err != nil || ignored[shown.Sender] || ignored[shown.name] {
 		return nil, err
 	}
 	state := m.Stripped

@@ -213,7 +213,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 		since = syncToken{}
 	}
 	var events []typedContent
-	if users, changed := s.api.typing.since(s.roomID, since.fleeting); changed {
+	if users, changed := s.api.typing.between(s.roomID, since.fleeting, s.until.fleeting); changed {
 		users = slices.DeleteFunc(users, func(user matrix.UserID) bool { return s.ignoresUser(user) })
 		events = append(events, typedContent{Type: "m.typing", Content: mustJSON(map[string]any{"user_ids": users})})
 	}

@@ -93,12 +93,13 @@ func (t *typing) expire() (changed []string, next time.Time) {
 	return changed, next
 }
 
-// since returns who types in a room, in order, when that has changed after a position.
-func (t *typing) since(roomID string, position uint64) (users []matrix.UserID, changed bool) {
+// between returns who types in a room, in order, when that has changed after one position and not after
+// another.
+func (t *typing) between(roomID string, after, until uint64) (users []matrix.UserID, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.rooms[roomID]
-	if r == nil || !t.clock.isNews(r.at, position) {
+	if r == nil || !t.clock.isNews(r.at, after) || r.at > until {
 		return nil, false
 	}
 	users = []matrix.UserID{}
