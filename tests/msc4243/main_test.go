@@ -8,11 +8,12 @@ import (
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
+	"countersign/helpers/walks"
 	"countersign/matrix"
 )
 
 func TestMain(m *testing.M) {
-	shortWalks()
+	walks.Shorten(20, 6)
 	conform.Main(m, conform.Options{Servers: 2})
 }
 

@@ -2,9 +2,7 @@ package msc4243
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
 	"countersign/helpers/wait"
+	"countersign/helpers/walks"
 )
 
 // Handling GDPR erasure, the diagram of states. Random walks: users of a fake server join, speak and are
@@ -27,8 +26,7 @@ func TestVerification_FollowsTheModel(t *testing.T) {
 	conform.Covers(t, "MSC4243-SM-01", "MSC4243-SM-02", "MSC4243-SM-04", "MSC4243-SM-05", "MSC4243-SM-06")
 	scene := blueprints.NewSceneOn(t, conform.FreshDeployment(t, 1))
 	var found deviation
-	log := &rapidLog{T: t}
-	rapid.Check(log, func(rt *rapid.T) {
+	failure := walks.Check(t, func(rt *rapid.T) {
 		w := newWalk(t, rt, scene)
 		defer func() {
 			if w.found.requirement != "" {
@@ -38,49 +36,13 @@ func TestVerification_FollowsTheModel(t *testing.T) {
 		w.join(drawAnswer(rt))
 		rt.Repeat(w.actions(rapid.IntRange(0, 3).Draw(rt, "restarts if 0") == 0))
 	})
-	if log.failed {
-		conform.Violation(t, found.requirement, found.expected, found.observed+"; "+log.summary())
-	}
-}
-
-// shortWalks has random walks be few and short unless the command line or the environment asks for more:
-// rapid's own numbers are for properties that take microseconds.
-func shortWalks() {
-	for name, value := range map[string]string{
-		"checks": "20", "steps": "6", "shrinktime": "10s", "nofailfile": "true",
-	} {
-		if _, chosen := os.LookupEnv("RAPID_" + strings.ToUpper(name)); !chosen {
-			if err := flag.Set("rapid."+name, value); err != nil {
-				panic(err) // rapid has no such flag any more
-			}
-		}
+	if failure != "" {
+		conform.Violation(t, found.requirement, found.expected, found.observed+"; "+failure)
 	}
 }
 
 // deviation is where the homeserver and the model differ.
 type deviation struct{ requirement, expected, observed string }
-
-// rapidLog keeps what rapid says about a property that does not hold, for the test to report.
-type rapidLog struct {
-	*testing.T
-	failed bool
-	errors []string
-}
-
-func (l *rapidLog) Errorf(format string, args ...any) {
-	l.failed, l.errors = true, append(l.errors, fmt.Sprintf(format, args...))
-}
-func (l *rapidLog) Error(args ...any)                 { l.Errorf("%s", fmt.Sprint(args...)) }
-func (l *rapidLog) Fatalf(format string, args ...any) { l.Errorf(format, args...) }
-func (l *rapidLog) Fatal(args ...any)                 { l.Error(args...) }
-func (l *rapidLog) Fail()                             { l.failed = true }
-func (l *rapidLog) FailNow()                          { l.failed = true }
-func (l *rapidLog) Failed() bool                      { return l.failed }
-
-// summary says how to walk the same way again.
-func (l *rapidLog) summary() string {
-	return strings.Join(strings.Fields(strings.TrimSuffix(strings.Join(l.errors, " "), "Failed test output:")), " ")
-}
 
 // walk is one random walk, in a room of its own.
 type walk struct {
