@@ -8,6 +8,7 @@
 package blueprints
 
 import (
+	"context"
 	"crypto/rand"
 	"strings"
 	"testing"
@@ -102,13 +103,22 @@ func (s *Scene) client(t testing.TB, server csapi.Server, options []csapi.Option
 // safe to repeat.
 func (s *Scene) Restart(t testing.TB, server deploy.Server) {
 	t.Helper()
-	conform.CanDo(t, "restarting "+server.Alias(), server.Restart(t.Context()))
+	conform.CanDo(t, "restarting "+server.Alias(), s.TryRestart(t.Context(), server))
+}
+
+// TryRestart is [Scene.Restart] for a test that goes on without: the error says why the homeserver does
+// not run, and wraps [deploy.ErrUnsupported] when the target cannot start one again.
+func (s *Scene) TryRestart(ctx context.Context, server deploy.Server) error {
+	if err := server.Restart(ctx); err != nil {
+		return err
+	}
 	for _, client := range s.devices {
 		client.Close()
 	}
 	if pool, ok := s.deployment.Transport().(interface{ CloseIdleConnections() }); ok {
 		pool.CloseIdleConnections()
 	}
+	return nil
 }
 
 // Peer starts a fake server.

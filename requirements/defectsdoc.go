@@ -46,7 +46,7 @@ func (c *Catalogue) writeDefect(b *strings.Builder, d *Defect) {
 	}
 	fmt.Fprintf(b, "\n### %s (%s)\n\n%s\n", d.ID, severity, d.Problem)
 	for _, part := range []struct{ title, text string }{
-		{"Reading adopted", d.Reading}, {"Tolerated", d.Tolerance}, {"Suggested wording", d.Wording},
+		{"Reading adopted", d.Reading}, {"Tolerated", d.Tolerance}, {"Suggested wording", d.Wording}, {"What it costs", d.Cost},
 		{"Requirements", strings.Join(c.hangingOn(d), ", ")},
 	} {
 		if part.text != "" {

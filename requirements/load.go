@@ -67,6 +67,7 @@ type (
 		Reading   string `yaml:"reading"`
 		Tolerance string `yaml:"tolerance"`
 		Wording   string `yaml:"wording"`
+		Cost      string `yaml:"cost"`
 	}
 )
 
@@ -248,6 +249,7 @@ func (l *loader) defects(name string) {
 			Reading:   strings.TrimSpace(raw.Reading),
 			Tolerance: strings.TrimSpace(raw.Tolerance),
 			Wording:   strings.TrimSpace(raw.Wording),
+			Cost:      strings.TrimSpace(raw.Cost),
 		}
 		switch {
 		case !defectPattern.MatchString(d.ID):

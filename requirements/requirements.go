@@ -53,12 +53,15 @@ type Proposal struct {
 	Areas []*Area
 }
 
-// kind orders texts: what the tests stand on comes before what they judge.
+// kind orders texts: what the tests stand on comes before what they judge, and the probes come last.
 func (p *Proposal) kind() int {
-	if strings.HasPrefix(p.ID, "RV") {
+	switch {
+	case strings.HasPrefix(p.ID, "RV"):
 		return 0
+	case strings.HasPrefix(p.ID, "MSC"):
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // Text pins the revision of a text.
@@ -135,6 +138,8 @@ type Defect struct {
 	Tolerance string
 	// Wording is what the text could say instead; empty where the suite has no proposal.
 	Wording string
+	// Cost is what that would cost known implementations; empty where nobody would have to change.
+	Cost string
 }
 
 // Requirement returns the entry with exactly this ID, or nil.

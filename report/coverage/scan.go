@@ -62,7 +62,7 @@ type Tests struct {
 const Folder = "tests"
 
 // idPattern matches what looks like a requirement's ID, misspelt ones included.
-var idPattern = regexp.MustCompile(`^(MSC|RV)[0-9]+-[A-Z0-9]+-[0-9]+$`)
+var idPattern = regexp.MustCompile(`^((MSC|RV)[0-9]+|CONSENSUS)-[A-Z0-9]+-[0-9]+$`)
 
 // Scan reads the tests of a module, whose root is given. A module without a tests folder has no
 // tests. The error names a file that cannot be read or parsed.

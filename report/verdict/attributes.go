@@ -22,6 +22,9 @@ const (
 	// than those that it covers. Its value is "1". A report does not mention such a test.
 	AttrUnselected = "countersign.unselected"
 
+	// AttrProbe carries a Probe as JSON: what a server made of an event on which servers differ.
+	AttrProbe = "countersign.probe"
+
 	// AttrTranscript carries the path of a file with what was on the wire during the test.
 	AttrTranscript = "countersign.transcript"
 

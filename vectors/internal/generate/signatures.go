@@ -116,8 +116,8 @@ func signatures() (*vectors.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	spelling("63-bytes", "the last byte is missing", "SG06", matrix.EncodeBase64(raw[:63]))
-	spelling("65-bytes", "with a byte too many", "SG06", matrix.EncodeBase64(append(raw[:64:64], 0)))
+	spelling("63-bytes", "the last byte is missing", "SG06a", matrix.EncodeBase64(raw[:63]))
+	spelling("65-bytes", "with a byte too many", "SG06b", matrix.EncodeBase64(append(raw[:64:64], 0)))
 	spelling("hexadecimal", "in hexadecimal", "", fmt.Sprintf("%x", raw))
 	filing := func(name, title, probe, entity, keyID string) {
 		add(name, title, probe, "A server that looks the signature up in another way accepts what others do not.", filed(entity, keyID, quote(s.value)), "")
@@ -133,7 +133,8 @@ func signatures() (*vectors.File, error) {
 		add(name, title, probe, beside, "{"+strings.Join(members, ",")+"}", "")
 	}
 	both("beside-bad-value", "beside a value of another entity that is not base64", "SE05", `{"ed25519:1":"!"}`)
-	both("beside-number", "beside a number in place of another entity's signatures", "SE06", `5`)
+	both("beside-number-value", "beside a number as the value of another entity", "SE06", `{"ed25519:1":5}`)
+	both("beside-number", "beside a number in place of another entity's signatures", "", `5`)
 	both("beside-array", "beside an array in place of another entity's signatures", "SE07", `[]`)
 	add("no-signatures", "without signatures", "", "", `{}`, "")
 	add("value-number", "a number in place of the value", "", relay, filed(entity, "ed25519:1", "5"), "")
