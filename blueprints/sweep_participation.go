@@ -64,7 +64,7 @@ func (c *pduCheck) participating(version matrix.RoomVersion) {
 	const named = "users are identified as the room version has it in "
 	form, signed := "MSC4345-RV-03", "MSC4345-RV-04"
 	if version.HasPortableAccounts() {
-		form, signed = "MSC4348-ID-01", "MSC4348-ID-02"
+		form, signed = "MSC4348-ID-01", "MSC4348-ID-03"
 	}
 	e, err := matrix.ParseEvent(version, c.p.Raw)
 	if err != nil {
