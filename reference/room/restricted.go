@@ -60,12 +60,13 @@ func isRestricted(joinRules *matrix.Event) bool {
 	return rule == "restricted" || rule == "knock_restricted"
 }
 
-// localInviters are the joined users of this server who may invite.
+// localInviters are the joined users who may invite and, as far as the room says, are this server's. It runs
+// inside of a transaction, where nobody can be asked whether they are.
 func (g *Engine) localInviters(r *liveRoom, events source, current State) (users []matrix.UserID) {
 	levels := r.rules.PowerLevels(events.state(current))
 	for key, id := range current.OfType("m.room.member") {
 		user := matrix.UserID(key)
-		if _, local := g.LocalUser(r.version, user); !local || levels.User(user) < levels.Invite() {
+		if levels.User(user) < levels.Invite() {
 			continue
 		}
 		e := events.Event(id)
