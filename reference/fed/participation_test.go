@@ -3,6 +3,7 @@ package fed_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -100,6 +101,7 @@ func TestServerRequestsIsAcceptedAndRevoked(t *testing.T) {
 		}
 		hs1.restart()
 		hs2.waitForEvent(id, hs1.say(id, "alice", "three").ID())
+		hs2.client.Forgive(hs1.name) // it may have been asked while it was down
 		local, ok := hs1.engine.LocalUser(v, alice)
 		require.True(t, ok)
 		require.Equal(t, hs1.user("alice"), local)
@@ -138,6 +140,29 @@ func TestOwnServerIsRevoked(t *testing.T) {
 		require.False(t, info.Joined)
 		hs1.admit(id, "alice", hs2, "bob")
 		require.NotEqual(t, key, hs2.keyIn(id))
+	})
+}
+
+// TestServerIsRevokedWhileItWaits has a request refused, after which the server asks with another key.
+func TestServerIsRevokedWhileItWaits(t *testing.T) {
+	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {
+		n := newNetwork(t)
+		hs1, hs2, hs3 := n.start(t), n.start(t), n.start(t)
+		id := hs1.create(v, "alice", joinRules("public"))
+		hs1.admit(id, "alice", hs2, "bob")
+		hs3.request(id, "carol", hs2)
+		key := hs3.keyIn(id)
+		hs1.waitFor("the request", func() bool { return hs1.engine.Participant(id, key).Participation == matrix.Requested })
+		require.NoError(t, hs1.participation(id, "alice", key, matrix.Revoked, hs3.name))
+		require.Eventually(t, func() bool {
+			own, ok := hs3.serverKeys.Find(key)
+			return ok && own.Doubtful
+		}, deadline, 5*time.Millisecond, "the server hears of it")
+		hs2.waitFor("the revocation", func() bool { return hs2.engine.Participant(id, key).Participation == matrix.Revoked })
+		hs3.request(id, "carol", hs2)
+		require.NotEqual(t, key, hs3.keyIn(id))
+		key = hs3.keyIn(id)
+		hs1.waitFor("the second request", func() bool { return hs1.engine.Participant(id, key).Participation == matrix.Requested })
 	})
 }
 

@@ -117,7 +117,7 @@ func (d *Domains) Verify(ctx context.Context, claims ...Claim) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for _, c := range claims {
-		done, failing := d.ask(c)
+		done, failing := d.ask(c, false)
 		if done == nil {
 			continue
 		}
@@ -136,9 +136,24 @@ func (d *Domains) Verify(ctx context.Context, claims ...Claim) {
 	}
 }
 
-// ask has a claim asked about, unless it is known to be true or was asked about a short while ago, and
-// returns what is closed when that has been done.
-func (d *Domains) ask(c Claim) (done <-chan struct{}, failing bool) {
+// Begin is Verify without waiting.
+func (d *Domains) Begin(c Claim) { d.ask(c, false) }
+
+// Confirm asks the domain of a claim now, however lately it has not confirmed it, and reports whether it
+// does. It is for claims that the domain itself makes, in a request that it has signed.
+func (d *Domains) Confirm(ctx context.Context, c Claim) bool {
+	if done, _ := d.ask(c, true); done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+	return d.Verified(c)
+}
+
+// ask has a claim asked about, unless it is known to be true or, if it is not urgent, was asked about a
+// short while ago, and returns what is closed when that has been done.
+func (d *Domains) ask(c Claim, urgent bool) (done <-chan struct{}, failing bool) {
 	if c.Domain == "" || c.Domain == d.ServerName || d.Verified(c) {
 		return nil, false
 	}
@@ -157,6 +172,10 @@ func (d *Domains) ask(c Claim) (done <-chan struct{}, failing bool) {
 		}
 		q = &question{}
 		d.questions[c] = q
+	}
+	if urgent && q.timer != nil {
+		q.timer.Stop()
+		q.timer = nil
 	}
 	if q.done == nil && q.timer == nil {
 		q.done = make(chan struct{})

@@ -40,17 +40,21 @@ type Own struct {
 	Through matrix.ServerName
 	// Retired is set once the key was revoked.
 	Retired bool
+	// Doubtful is set once somebody has said that the key was revoked in a room that this server is not in,
+	// so that it cannot know.
+	Doubtful bool
 }
 
 // Requested reports whether this server has requested to participate with the key.
 func (o Own) Requested() bool { return o.Through != "" }
 
 type keyRecord struct {
-	Seed    []byte            `json:"seed"`
-	RoomID  string            `json:"room_id"`
-	Version string            `json:"version"`
-	Through matrix.ServerName `json:"through,omitempty"`
-	Retired bool              `json:"retired,omitempty"`
+	Seed     []byte            `json:"seed"`
+	RoomID   string            `json:"room_id"`
+	Version  string            `json:"version"`
+	Through  matrix.ServerName `json:"through,omitempty"`
+	Retired  bool              `json:"retired,omitempty"`
+	Doubtful bool              `json:"doubtful,omitempty"`
 }
 
 // NewKeys opens the keys that are kept in a store. The error says which of them is damaged.
@@ -63,7 +67,7 @@ func NewKeys(db *store.DB) (*Keys, error) {
 				err = fmt.Errorf("the stored server key %q is damaged: %w", key, err)
 				return false
 			}
-			o := Own{matrix.ServerKeyPairFromSeed(r.Seed), r.RoomID, r.Version, r.Through, r.Retired}
+			o := Own{matrix.ServerKeyPairFromSeed(r.Seed), r.RoomID, r.Version, r.Through, r.Retired, r.Doubtful}
 			k.byText[o.Key().Name()] = o
 			return true
 		})
@@ -137,6 +141,11 @@ func (k *Keys) Retire(text matrix.ServerName) error {
 	return k.change(text, func(o *Own) { o.Retired = true })
 }
 
+// Doubt remembers that a key was revoked, as somebody says.
+func (k *Keys) Doubt(text matrix.ServerName) error {
+	return k.change(text, func(o *Own) { o.Doubtful = true })
+}
+
 func (k *Keys) change(text matrix.ServerName, change func(*Own)) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
@@ -145,7 +154,7 @@ func (k *Keys) change(text matrix.ServerName, change func(*Own)) error {
 		return nil
 	}
 	before := o
-	if change(&o); o.Through == before.Through && o.Retired == before.Retired {
+	if change(&o); o.Through == before.Through && o.Retired == before.Retired && o.Doubtful == before.Doubtful {
 		return nil
 	}
 	return k.keep(o)
@@ -154,7 +163,7 @@ func (k *Keys) change(text matrix.ServerName, change func(*Own)) error {
 // keep stores a key. k.writing is held.
 func (k *Keys) keep(o Own) error {
 	text := o.Key().Name()
-	record, err := json.Marshal(keyRecord{o.Seed(), o.RoomID, o.Version, o.Through, o.Retired})
+	record, err := json.Marshal(keyRecord{o.Seed(), o.RoomID, o.Version, o.Through, o.Retired, o.Doubtful})
 	if err != nil {
 		return err
 	}

@@ -180,6 +180,8 @@ func TestDomainsAreAskedUntilTheyConfirm(t *testing.T) {
 	require.False(t, d.Verified(claim))
 	d.Verify(ctx, claim)
 	require.Len(t, p.asked, 1, "it is not asked again at once")
+	require.False(t, d.Confirm(ctx, claim))
+	require.Len(t, p.asked, 2, "unless it says so itself")
 	p.mutex.Lock()
 	confirming = true
 	p.mutex.Unlock()
@@ -197,5 +199,5 @@ func TestDomainsAreAskedUntilTheyConfirm(t *testing.T) {
 	require.True(t, d.Verified(Claim{Key: own.Key().Name(), Domain: "hs1"}))
 	require.False(t, d.Verified(Claim{Key: key.Name(), Domain: "hs1"}), "this server asks itself for nothing")
 	d.Verify(ctx, Claim{Key: "no key", Domain: "hs2"}, Claim{Key: key.Name(), Domain: "hs1"}, Claim{Key: key.Name()})
-	require.Len(t, p.asked, 2)
+	require.Len(t, p.asked, 3)
 }

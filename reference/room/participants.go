@@ -55,6 +55,9 @@ func (g *Engine) participant(r *liveRoom, key matrix.ServerName) Participant {
 		claim, ok := claimOf(e)
 		p.UnverifiedDomain = r.roster.domain(key)
 		p.Verified = ok && g.Domains.Verified(claim)
+		if ok && !p.Verified {
+			g.Domains.Begin(claim) // after a restart, or when the last answer is too old
+		}
 	}
 	return p
 }

@@ -60,6 +60,9 @@ func (g *Engine) templateThrough(ctx context.Context, server matrix.ServerName, 
 	if known != nil && !known.HasParticipation() {
 		return t, err
 	}
+	if err := g.giveUpDoubtful(roomID); err != nil {
+		return t, err
+	}
 	if g.hasRequested(roomID) {
 		return t, waiting(err)
 	}
@@ -94,6 +97,16 @@ func (g *Engine) versionHint(refusal *peer.Error) *matrix.RoomVersion {
 		return &v
 	}
 	return nil
+}
+
+// giveUpDoubtful has this server use another key in a room that it was refused with one which was revoked,
+// as somebody says. Whoever says so without its being true has this server request once more.
+func (g *Engine) giveUpDoubtful(roomID string) error {
+	own, ok := g.ServerKeys.Current(roomID)
+	if !ok || !own.Doubtful {
+		return nil
+	}
+	return g.ServerKeys.Retire(own.Key().Name())
 }
 
 // hasRequested reports whether this server has requested to participate in a room, with a key that was not
@@ -288,10 +301,10 @@ func (g *Engine) isParticipant(roomID string, domain matrix.ServerName) bool {
 }
 
 // receiveOwnParticipation takes an event about this server's own participation in a room that it is not
-// in. Nothing is kept of an acceptance, as the next attempt to join shows what has become of the request.
-// A revocation cannot be authorised without the room's state; it is believed of those who have authorised
-// the request, or were in the room when this server was, and has this server use another key.
-func (g *Engine) receiveOwnParticipation(ctx context.Context, origin matrix.ServerName, own participant.Own, pdu []byte) (string, error) {
+// in. Nothing is kept of an acceptance, as the next attempt to join shows what has become of the request
+// (D-46). A revocation cannot be authorised without the room's state, so that the key is only doubted: see
+// giveUpDoubtful.
+func (g *Engine) receiveOwnParticipation(ctx context.Context, own participant.Own, pdu []byte) (string, error) {
 	v, ok := g.storedVersion(own.Version)
 	if !ok {
 		return "", fmt.Errorf("%w: room version %q", errDamaged, own.Version)
@@ -303,8 +316,5 @@ func (g *Engine) receiveOwnParticipation(ctx context.Context, origin matrix.Serv
 	if !e.IsParticipation() || e.Participation() != matrix.Revoked {
 		return e.ID(), nil
 	}
-	if origin != own.Through && !g.isParticipant(own.RoomID, origin) {
-		return e.ID(), peer.Forbidden("%s is not known to be in the room", origin)
-	}
-	return e.ID(), g.ServerKeys.Retire(own.Key().Name())
+	return e.ID(), g.ServerKeys.Doubt(own.Key().Name())
 }

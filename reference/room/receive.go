@@ -32,7 +32,7 @@ func (g *Engine) Receive(ctx context.Context, origin matrix.ServerName, pdu []by
 		return "", err
 	}
 	if r == nil || !g.inRoom(r) {
-		return g.receiveElsewhere(ctx, origin, pdu)
+		return g.receiveElsewhere(ctx, pdu)
 	}
 	if err := g.checkACL(roomID, origin); err != nil {
 		return "", err
@@ -168,11 +168,11 @@ func accountKeysOf(events []*matrix.Event) (users []matrix.UserID) {
 
 // receiveElsewhere takes an event of a room that this server is not in. The only ones of interest end
 // an invitation or a knock of a local user, or are about this server's participation.
-func (g *Engine) receiveElsewhere(ctx context.Context, origin matrix.ServerName, pdu []byte) (string, error) {
+func (g *Engine) receiveElsewhere(ctx context.Context, pdu []byte) (string, error) {
 	unknown := peer.NotFound("this server is not in the room")
 	roomID, user := gjson.GetBytes(pdu, "room_id").String(), matrix.UserID(gjson.GetBytes(pdu, "state_key").String())
 	if own, ok := g.ServerKeys.Find(matrix.ServerName(user)); ok && own.RoomID == roomID {
-		return g.receiveOwnParticipation(ctx, origin, own, pdu)
+		return g.receiveOwnParticipation(ctx, own, pdu)
 	}
 	m, ok := g.Membership(roomID, user)
 	if !ok || g.localName(m.Version, user) == "" || m.Event == nil || m.Membership != "invite" && m.Membership != "knock" {

@@ -130,25 +130,25 @@ func (r *liveRoom) hasDomain(domain matrix.ServerName) bool {
 	if r.roster.participations == nil {
 		return r.roster.takesPart(domain)
 	}
-	_, ok := r.serverOfDomain(domain)
-	return ok
+	for s := range r.roster.participations {
+		if r.roster.domain(s) == domain && r.roster.takesPart(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // serverOfDomain is the accepted server that says that it is of a domain, the latest when there are
-// several; of those with joined users, if there are any. Whether the domain is the server's is not known:
-// whoever asks on behalf of the domain has proved to be of it.
-func (r *liveRoom) serverOfDomain(domain matrix.ServerName) (server matrix.ServerName, joined bool) {
+// several; empty when there is none. Whether the domain is the server's is not known: whoever asks on
+// behalf of the domain has proved to be of it.
+func (r *liveRoom) serverOfDomain(domain matrix.ServerName) (server matrix.ServerName) {
 	var latest *matrix.Event
 	for s, e := range r.roster.participations {
-		if e.Participation() != matrix.Accepted || r.roster.domain(s) != domain {
-			continue
-		}
-		takesPart := r.roster.takesPart(s)
-		if latest == nil || takesPart && !joined || takesPart == joined && isLater(e, latest) {
-			server, latest, joined = s, e, takesPart
+		if e.Participation() == matrix.Accepted && r.roster.domain(s) == domain && (latest == nil || isLater(e, latest)) {
+			server, latest = s, e
 		}
 	}
-	return server, joined
+	return server
 }
 
 // isLater orders two events by depth, and by ID where that does not decide.

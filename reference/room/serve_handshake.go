@@ -90,7 +90,7 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 	defer r.mutex.Unlock()
 	server := user.Domain()
 	if r.version.HasPortableAccounts() {
-		server, _ = r.serverOfDomain(origin)
+		server = r.serverOfDomain(origin)
 	}
 	if err := r.checkAccepted(origin, server); err != nil {
 		return "", err

@@ -25,6 +25,9 @@ func (g *Engine) Invited(ctx context.Context, origin matrix.ServerName, roomID s
 	if err != nil {
 		return nil, err
 	}
+	if err := g.checkInviter(origin, v, e); err != nil {
+		return nil, err
+	}
 	stripped, err := g.inviteState(ctx, v, roomID, body.InviteRoomState)
 	if err != nil {
 		return nil, err
@@ -104,6 +107,16 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		return v, nil, peer.NotFound("there is no user %s", target)
 	}
 	return v, e, g.checkACL(roomID, origin)
+}
+
+// checkInviter asks, in a room with participation that this server is in, that origin is accepted there.
+func (g *Engine) checkInviter(origin matrix.ServerName, v matrix.RoomVersion, e *matrix.Event) error {
+	r, err := g.live(e.RoomID())
+	if err != nil || r == nil || !v.HasParticipation() || !g.inRoom(r) {
+		return err
+	}
+	_, err = r.serverOfOrigin(origin, e.Sender())
+	return err
 }
 
 // parseInvitee reads the state key of an invitation: a user ID as clients write it, or one of the room.

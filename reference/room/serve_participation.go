@@ -181,7 +181,7 @@ func (g *Engine) admitRequest(ctx context.Context, r *liveRoom, origin matrix.Se
 func (g *Engine) checkOwnership(ctx context.Context, origin matrix.ServerName, e *matrix.Event) error {
 	subject, _ := e.StateKey()
 	claim := participant.Claim{Key: matrix.ServerName(subject), Domain: origin}
-	if g.Domains.Verify(ctx, claim); !g.Domains.Verified(claim) {
+	if !g.Domains.Confirm(ctx, claim) {
 		return peer.Forbidden("%s does not say that the key %s is its own", origin, subject)
 	}
 	return nil
