@@ -1,0 +1,86 @@
+package fed_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"countersign/matrix"
+	"countersign/reference/room"
+)
+
+// hear ends swallow.
+func (h *homeserver) hear() { h.intercept.Store(nil) }
+
+// empower gives a user power in a room.
+func (h *homeserver) empower(roomID, admin string, user matrix.UserID, level int) {
+	h.t.Helper()
+	_, err := h.engine.Send(background, roomID, h.user(admin), stateDraft("m.room.power_levels", "", "users", map[matrix.UserID]int{user: level}))
+	require.NoError(h.t, err)
+}
+
+// TestRevocationWinsOverWhatWasConcurrent revokes a server while it changes the state.
+func TestRevocationWinsOverWhatWasConcurrent(t *testing.T) {
+	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {
+		n := newNetwork(t)
+		hs1, hs2, hs3 := n.start(t), n.start(t), n.start(t)
+		id := hs1.create(v, "alice", joinRules("public"))
+		hs1.admit(id, "alice", hs2, "bob")
+		hs1.admit(id, "alice", hs3, "carol")
+		hs1.empower(id, "alice", hs2.in(id, "bob"), 50)
+		all := []*homeserver{hs1, hs2, hs3}
+		for _, hs := range all {
+			hs.waitFor("everybody and the power levels", func() bool {
+				s, err := hs.engine.CurrentState(id)
+				return err == nil && hs.membership(id, hs3.in(id, "carol")) == "join" && hs.engine.StateEvent(s, "m.room.power_levels", "") != nil
+			})
+		}
+
+		hs1.swallow()
+		name, err := hs2.engine.Send(background, id, hs2.user("bob"), stateDraft("m.room.name", "", "name", "bob's"))
+		require.NoError(t, err)
+		hs3.waitForEvent(id, name.ID())
+		key := hs2.keyIn(id)
+		require.NoError(t, hs1.participation(id, "alice", key, matrix.Revoked, hs2.name))
+		for _, hs := range []*homeserver{hs2, hs3} {
+			hs.waitFor("the revocation", func() bool { return hs.engine.Participant(id, key).Participation == matrix.Revoked })
+		}
+		hs1.hear()
+		merged := hs3.say(id, "carol", "this follows both")
+		hs1.waitForEvent(id, merged.ID())
+		require.Equal(t, hs3.state(id), hs1.state(id))
+		require.Empty(t, hs1.state(id)[matrix.StateTuple{Type: "m.room.name"}])
+		stored, ok := hs1.engine.Event(id, name.ID())
+		require.True(t, ok)
+		require.Equal(t, room.SoftFailed, stored.Outcome)
+	})
+}
+
+// TestNewcomerReadsHistory joins late and fetches what was said before, by servers that are gone, too.
+func TestNewcomerReadsHistory(t *testing.T) {
+	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {
+		n := newNetwork(t)
+		hs1, hs2, hs3 := n.start(t), n.start(t), n.start(t)
+		id := hs1.create(v, "alice", joinRules("public"))
+		hs1.admit(id, "alice", hs2, "bob")
+		var last *matrix.Event
+		for i := range 25 {
+			hs2.waitForEvent(id, hs1.say(id, "alice", fmt.Sprint("alice ", i)).ID())
+			last = hs2.say(id, "bob", fmt.Sprint("bob ", i))
+			hs1.waitForEvent(id, last.ID())
+		}
+		require.NoError(t, hs1.participation(id, "alice", hs2.keyIn(id), matrix.Revoked, hs2.name))
+		hs2.stop()
+		hs1.admit(id, "alice", hs3, "carol")
+		events, _ := hs3.history(id, room.Place{Major: 1 << 60}, 1000)
+		var types []string
+		for i := range events {
+			types = append(types, events[len(events)-1-i].Type())
+		}
+		require.Equal(t, []string{"m.room.create", matrix.ParticipationType, "m.room.member", "m.room.join_rules"}, types[:4])
+		_, ok := hs3.engine.Event(id, last.ID())
+		require.True(t, ok)
+		require.Equal(t, len(hs1.timeline(id)), len(events))
+	})
+}
