@@ -15,7 +15,7 @@ type Mutant struct {
 
 // Mutants are all mutants, by area.
 func Mutants() []Mutant {
-	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:])
+	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:], inviteMutants[:], joinMutants[:])
 }
 
 // isDefect reports whether a mutant, a variant or a dead server has the name.

@@ -115,6 +115,9 @@ func (g *Engine) signTemplate(template []byte, v matrix.RoomVersion, h Handshake
 		{"state_key", string(a.user)}, {"content.membership", string(h)},
 	} {
 		if got := t.Get(c.property); got.Type != gjson.String || got.Str != c.want {
+			if g.Defects.Has("SignAnyTemplate") {
+				return g.signWhatIsAsked(t, v, roomID, a)
+			}
 			return nil, fmt.Errorf("its %s is %s, not %q", c.property, got.Raw, c.want)
 		}
 	}

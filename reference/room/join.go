@@ -94,7 +94,7 @@ func (g *Engine) joinHere(r *liveRoom, local matrix.UserID, content []byte) erro
 		if content, err = sjson.SetBytes(content, "join_authorised_via_users_server", authoriser); err != nil {
 			return err
 		}
-		if signer, ok := g.authoriserSigner(r, authoriser); ok && r.version.HasAccountKeys() {
+		if signer, ok := g.authoriserSigner(r, authoriser); ok && r.version.HasAccountKeys() && !g.Defects.Has("SkipLocalAuthorisersSignatures") {
 			cosigners = append(cosigners, signer)
 		}
 	}
@@ -175,7 +175,9 @@ func (g *Engine) enter(ctx context.Context, t signedTemplate, body []byte) error
 	if rejection != nil {
 		return fmt.Errorf("the join is not allowed by the state that %s gives: %w", t.server, rejection)
 	}
-	g.verifyMembers(ctx, before)
+	if !g.Defects.Has("ShowRoomsFirst") {
+		g.verifyMembers(ctx, before)
+	}
 	if err := g.settleIn(r, join, before); err != nil {
 		return err
 	}
@@ -190,6 +192,9 @@ func (g *Engine) cosignedJoin(ctx context.Context, sent *matrix.Event, returned 
 	if authoriser == "" || authoriser.Domain() == g.ServerName {
 		return sent, nil
 	}
+	if g.Defects.Has("IgnoreTheReturnedJoin") {
+		return sent, nil
+	}
 	e, err := g.admit(ctx, sent.Version(), returned)
 	if err != nil {
 		return nil, fmt.Errorf("the join that was returned: %w", err)
@@ -197,7 +202,7 @@ func (g *Engine) cosignedJoin(ctx context.Context, sent *matrix.Event, returned 
 	if e.ID() != sent.ID() || !e.HashOK() {
 		return nil, errors.New("the join that was returned is not the one that was sent")
 	}
-	if err := g.authoriserVerifier(e.Version())(e, authoriser); err != nil {
+	if err := g.authoriserVerifier(e.Version())(e, authoriser); err != nil && !g.Defects.Has("TrustTheReturnedJoin") {
 		return nil, fmt.Errorf("the join that was returned is not authorised: %w", err)
 	}
 	return e, nil

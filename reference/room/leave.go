@@ -35,6 +35,9 @@ func (g *Engine) Leave(ctx context.Context, roomID string, local matrix.UserID, 
 		return peer.Forbidden("the membership of %s is %s", local, m.Membership)
 	}
 	via := g.candidates(roomID, local, nil)
+	if g.Defects.Has("RejectInvitesHereOnly") {
+		return g.leaveAlone(m, local, content)
+	}
 	err = g.remoteHandshake(ctx, LeaveHandshake, roomID, local, content, &m.Version, via,
 		func(t signedTemplate, _ json.RawMessage) error { return g.noteMembership(t.event, nil, t.server) })
 	if err == nil {
@@ -125,7 +128,13 @@ func (g *Engine) Unban(ctx context.Context, roomID string, local, target matrix.
 // known, its server is asked for it (MSC4243, pre-emptive bans). When several keys of the target are in
 // the room (D-19), the one that is joined is banned.
 func (g *Engine) Ban(ctx context.Context, roomID string, local, target matrix.UserID, content []byte) error {
+	if target.Domain() != g.ServerName && g.Defects.Has("AskForKnownKeysOnBans") {
+		return g.cosignRemotely(ctx, roomID, local, target, "ban", content)
+	}
 	err := g.expel(ctx, roomID, local, target, "ban", content, "join", "invite", "knock", "leave", "ban", "")
+	if errors.Is(err, errKeyUnknown) && g.Defects.Has("BanKnownKeysOnly") {
+		return peer.NotFound("no account key is known for %s", target)
+	}
 	if errors.Is(err, errKeyUnknown) {
 		return g.cosignRemotely(ctx, roomID, local, target, "ban", content)
 	}

@@ -186,6 +186,9 @@ func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
 		}
 	}
 	next := slices.DeleteFunc(slices.Clone(r.extremities), func(id string) bool { return covered[id] })
+	if len(next) > 0 && events.g.isUnverified(e) && events.g.Defects.Has("DoNotBuildOnUnverifiedUsers") {
+		return next
+	}
 	if len(next) == 0 || !events.builtUpon(e.ID()) {
 		next = append(next, e.ID())
 	}

@@ -6,14 +6,17 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"countersign/matrix"
+	"countersign/reference/account"
 )
 
 // The mistakes that a homeserver can make when it checks who has signed an event. Each is looked at only
@@ -288,4 +291,89 @@ func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
 		g.Logger.Debug("the keys of a server were asked for", "error", err)
 	}
 	return nil
+}
+
+// signWhatIsAsked completes a template without looking at what it is for.
+func (g *Engine) signWhatIsAsked(t gjson.Result, v matrix.RoomVersion, roomID string, a actor) (*matrix.Event, error) {
+	e, err := matrix.ProtoEvent{
+		Type: t.Get("type").Str, StateKey: matrix.StateKey(t.Get("state_key").Str), Sender: matrix.UserID(t.Get("sender").Str),
+		RoomID: t.Get("room_id").Str, Content: []byte(t.Get("content").Raw), Depth: t.Get("depth").Int(),
+		OriginServerTS: g.Clock().UnixMilli(), PrevEvents: stringsOf(t.Get("prev_events")), AuthEvents: stringsOf(t.Get("auth_events")),
+	}.Build(v, a.signers...)
+	if err != nil {
+		return nil, err
+	}
+	return matrix.ParseEvent(v, e.JSON())
+}
+
+// signsOthers reports whether the endpoint for invites, or that for bans, signs something else.
+func (g *Engine) signsOthers(e *matrix.Event, membership string) bool {
+	if _, isState := e.StateKey(); !isState {
+		return false
+	}
+	if membership == "ban" {
+		return g.Defects.Has("SignOthersThanBans")
+	}
+	return g.Defects.Has("SignOthersThanInvites")
+}
+
+// mistakenSubstitute is what a mutant returns for an invite or a ban of its user.
+func (g *Engine) mistakenSubstitute(e *matrix.Event, a actor) (*matrix.Event, bool) {
+	changed := func(stateKey string, signers ...matrix.Signer) (*matrix.Event, bool) {
+		out, err := matrix.ProtoEvent{
+			Type: e.Type(), StateKey: &stateKey, Sender: e.Sender(), RoomID: e.RoomID(), Content: e.Content(),
+			PrevEvents: e.PrevEvents(), AuthEvents: e.AuthEvents(), Depth: e.Depth(), OriginServerTS: e.OriginServerTS(),
+		}.Build(e.Version(), signers...)
+		return out, err == nil
+	}
+	asked, _ := e.StateKey()
+	switch {
+	case e.Version().Identity != matrix.AccountKeyIdentity:
+	case g.Defects.Has("ReturnTheAccountName"):
+		return changed(asked, a.personal())
+	case e.Membership() == "invite" && g.Defects.Has("ReturnInvitesUnsigned"):
+		return changed(string(a.user))
+	case e.Membership() == "ban" && g.Defects.Has("ReturnBansUnsigned"):
+		return changed(string(a.user))
+	case g.Defects.Has("SignInvitesWithTheServerKey"):
+		return changed(string(a.user), g.ServerKey)
+	case g.Defects.Has("KeepTheHashesOfInvites"):
+		raw, err := sjson.SetBytes(e.JSON(), "state_key", string(a.user))
+		if err != nil {
+			return nil, false
+		}
+		out, err := matrix.ParseEvent(e.Version(), raw)
+		if err != nil {
+			return nil, false
+		}
+		return out.WithSignature(a.personal()), true
+	}
+	return nil, false
+}
+
+// mistakenState is a state event as a joining server is given it.
+func (g *Engine) mistakenState(e *matrix.Event) json.RawMessage {
+	if e.Version().Identity == matrix.AccountKeyIdentity && e.Sender().Domain() != g.ServerName && g.Defects.Has("SignTheStateAnew") {
+		return e.WithSignature(g.ServerKey).JSON()
+	}
+	return e.JSON()
+}
+
+// isUnverified reports whether nobody has confirmed the sender of an event.
+func (g *Engine) isUnverified(e *matrix.Event) bool {
+	return e.Version().Identity == matrix.AccountKeyIdentity && g.Directory.Lookup(e.Sender()).State == account.Unverified
+}
+
+// InvitedOfOld answers the first version of the invite endpoint, as a mutant does: it takes the room to be
+// of the version with account keys, and asks for no room state.
+func (g *Engine) InvitedOfOld(ctx context.Context, origin matrix.ServerName, roomID string, event []byte) (json.RawMessage, error) {
+	v, e, err := g.admitCosign(origin, roomID, "invite", CosignRequest{Event: event, RoomVersion: matrix.RoomVersionMSC4243().ID})
+	if err != nil {
+		return nil, err
+	}
+	signed, err := g.substitute(v, e)
+	if err != nil {
+		return nil, err
+	}
+	return signed.JSON(), g.noteMembership(signed, nil, origin)
 }

@@ -66,7 +66,7 @@ func (g *Engine) localInviters(r *liveRoom, events source, current State) (users
 	levels := r.rules.PowerLevels(events.state(current))
 	for key, id := range current.OfType("m.room.member") {
 		user := matrix.UserID(key)
-		if levels.User(user) < levels.Invite() {
+		if levels.User(user) < levels.Invite() && !g.Defects.Has("GrantJoinsWithoutPower") {
 			continue
 		}
 		e := events.Event(id)
@@ -145,6 +145,12 @@ func (g *Engine) cosignJoin(r *liveRoom, h Handshake, e *matrix.Event) (*matrix.
 	signer, ok := g.authoriserSigner(r, authoriser)
 	if allowed == "" || !ok {
 		return nil, peer.Forbidden("%s cannot authorise this join", authoriser)
+	}
+	if g.Defects.Has("AuthoriseJoinsUnsigned") {
+		return e, nil
+	}
+	if r.version.HasAccountKeys() && g.Defects.Has("AuthoriseJoinsWithTheServerKey") {
+		return e.WithSignature(g.ServerKey), nil
 	}
 	return e.WithSignature(signer), nil
 }

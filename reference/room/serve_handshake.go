@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"countersign/matrix"
 	"countersign/reference/peer"
@@ -35,7 +36,7 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 	if err != nil {
 		return Template{}, err
 	}
-	if h != LeaveHandshake && !slices.Contains(versions, r.version.ID) {
+	if h != LeaveHandshake && !slices.Contains(versions, r.version.ID) && !g.Defects.Has("IgnoreTheJoinersVersions") {
 		return Template{}, incompatible(r.version, origin)
 	}
 	server, err := r.serverOfOrigin(origin, user)
@@ -43,6 +44,9 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 		return Template{}, g.withVersion(r, err)
 	}
 	if r.version.Identity == matrix.AccountKeyIdentity {
+		if user != matrix.UserID(strings.ToLower(string(user))) && g.Defects.Has("RefuseUpperCaseLetters") {
+			return Template{}, peer.InvalidParam("user IDs are in lower case")
+		}
 		if _, err := user.AccountKey(); err != nil {
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
@@ -81,7 +85,7 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 		return "", peer.InvalidParam("%v", err)
 	}
 	if !r.version.HasParticipation() {
-		if user.Domain() != origin {
+		if user.Domain() != origin && !r.settled.Defects().Has("GiveTemplatesToAnyDomain") {
 			return "", peer.Forbidden("%s is not a user of %s", user, origin)
 		}
 		return origin, nil
@@ -168,6 +172,9 @@ func (g *Engine) SendHandshake(ctx context.Context, origin matrix.ServerName, h 
 	if e, err = g.cosignJoin(r, h, e); err != nil {
 		return Sent{}, err
 	}
+	if h == JoinHandshake && r.version.Identity == matrix.AccountKeyIdentity && g.Defects.Has("SignOrdinaryJoins") {
+		e = e.WithSignature(g.ServerKey)
+	}
 	before, err := g.acceptHandshake(ctx, r, origin, e)
 	if err != nil {
 		return Sent{}, err
@@ -192,7 +199,7 @@ func (g *Engine) admitHandshake(ctx context.Context, r *liveRoom, origin matrix.
 	switch {
 	case e.Type() != "m.room.member" || !isState || e.Membership() != string(h):
 		return nil, peer.InvalidParam("the event is not a member event with membership %s", h)
-	case stateKey != string(e.Sender()):
+	case stateKey != string(e.Sender()) && !g.Defects.Has("LetOthersHandMembershipsIn"):
 		return nil, peer.InvalidParam("the event's sender and state_key differ")
 	case e.RoomID() != r.id:
 		return nil, peer.InvalidParam("the event is of another room")
@@ -261,7 +268,7 @@ func (g *Engine) joinAnswer(r *liveRoom, e *matrix.Event, before State) (Sent, e
 			if k == nil {
 				return errDamaged
 			}
-			sent.State = append(sent.State, k.JSON())
+			sent.State = append(sent.State, g.mistakenState(k.Event))
 			roots = append(roots, id)
 		}
 		for _, a := range events.authChain(roots) {

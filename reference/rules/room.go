@@ -63,6 +63,9 @@ func (r *Room) WithDefects(defects defect.Set) *Room {
 	return &c
 }
 
+// Defects are the rules of the room that are broken on purpose.
+func (r *Room) Defects() defect.Set { return r.defects }
+
 // Settled returns the same room for events whose signatures were checked before, such as those that
 // state resolution authorises again: no rule asks for signatures.
 func (r *Room) Settled() *Room {
