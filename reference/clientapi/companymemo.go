@@ -10,9 +10,9 @@ import (
 type companyMemo struct {
 	company
 	servers  map[matrix.UserID]remembered[room.Participant]
-	locals   map[matrix.UserID]remembered[matrix.UserID]
+	names    map[matrix.UserID]remembered[matrix.UserID]
 	accounts map[accountAt]remembered[string]
-	keys     map[matrix.ServerName][]matrix.ServerName
+	users    map[matrix.UserID][]matrix.UserID
 }
 
 // remembered is an answer.
@@ -29,7 +29,7 @@ type accountAt struct {
 func newCompanyMemo(c company) *companyMemo {
 	return &companyMemo{
 		c, map[matrix.UserID]remembered[room.Participant]{}, map[matrix.UserID]remembered[matrix.UserID]{},
-		map[accountAt]remembered[string]{}, map[matrix.ServerName][]matrix.ServerName{},
+		map[accountAt]remembered[string]{}, map[matrix.UserID][]matrix.UserID{},
 	}
 }
 
@@ -47,19 +47,19 @@ func (m *companyMemo) ServerOfUser(user matrix.UserID) (room.Participant, bool) 
 	return recall(m.servers, user, func() (room.Participant, bool) { return m.company.ServerOfUser(user) })
 }
 
-func (m *companyMemo) LocalUser(user matrix.UserID) (matrix.UserID, bool) {
-	return recall(m.locals, user, func() (matrix.UserID, bool) { return m.company.LocalUser(user) })
+func (m *companyMemo) ClientName(user matrix.UserID) (matrix.UserID, bool) {
+	return recall(m.names, user, func() (matrix.UserID, bool) { return m.company.ClientName(user) })
 }
 
 func (m *companyMemo) AccountName(user matrix.UserID, domain matrix.ServerName) (string, bool) {
 	return recall(m.accounts, accountAt{user, domain}, func() (string, bool) { return m.company.AccountName(user, domain) })
 }
 
-func (m *companyMemo) KeysOf(domain matrix.ServerName) []matrix.ServerName {
-	known, asked := m.keys[domain]
+func (m *companyMemo) RoomUsers(name matrix.UserID) []matrix.UserID {
+	known, asked := m.users[name]
 	if !asked {
-		known = m.company.KeysOf(domain)
-		m.keys[domain] = known
+		known = m.company.RoomUsers(name)
+		m.users[name] = known
 	}
 	return known
 }

@@ -49,24 +49,20 @@ func (a *API) changeMembership(c *call, m membershipChange) error {
 	return m.do(roomID, target, m.content)
 }
 
-// target is whom a client means by a user ID, as the engine takes it: by account name, but users of other
-// servers in rooms with participation as the room knows them.
+// target is whom a client means by a user ID, as the engine takes it: local users by account name, others as
+// they are named.
 func (a *API) target(roomID string, named matrix.UserID) (matrix.UserID, error) {
 	t := translator{}
 	if info, ok := a.engine.Room(roomID); ok {
 		t = a.translator(roomID, info.Version)
 	}
-	if err := t.checkUserID(named); err != nil || t.company == nil || named.Domain() == a.server {
+	if err := t.checkUserID(named); err != nil || t.company == nil {
 		return named, err
 	}
-	user, err := t.roomUser(named)
-	if err != nil {
-		return "", err
-	}
-	if local, ok := t.company.LocalUser(user); ok {
+	if local, ok := t.company.LocalUser(named); ok {
 		return local, nil
 	}
-	return user, nil
+	return named, nil
 }
 
 // membershipHandler answers POST /rooms/{roomId}/invite and its kin, which name a target.

@@ -23,12 +23,12 @@ type company interface {
 	// ServerOf is the server that an event came into the room through, and ServerOfUser that of a user.
 	ServerOf(e *matrix.Event) (room.Participant, bool)
 	ServerOfUser(user matrix.UserID) (room.Participant, bool)
-	// KeysOf are the server keys that a domain is verified to have in the room.
-	KeysOf(domain matrix.ServerName) []matrix.ServerName
+	// ClientName is the verified account name user ID of a user of the room.
+	ClientName(user matrix.UserID) (matrix.UserID, bool)
+	// RoomUsers are the user IDs that a verified account name user ID stands for in the room.
+	RoomUsers(name matrix.UserID) []matrix.UserID
 	// AccountName is the account name that a domain has confirmed for an account key.
 	AccountName(user matrix.UserID, domain matrix.ServerName) (string, bool)
-	// AccountKeys are the account keys of a user of a domain that has confirmed them, as portable user IDs.
-	AccountKeys(name matrix.UserID) []matrix.UserID
 }
 
 // engineCompany is the company of a room of the engine.
@@ -68,28 +68,16 @@ func (a *API) asked(p room.Participant) room.Participant {
 	return p
 }
 
-func (c engineCompany) KeysOf(domain matrix.ServerName) (keys []matrix.ServerName) {
-	state, err := c.api.engine.CurrentState(c.roomID)
-	if err != nil {
-		return nil // a room that this server is not in
-	}
-	for key := range state.OfType(matrix.ParticipationType) {
-		if p := c.api.engine.Participant(c.roomID, matrix.ServerName(key)); p.Verified && p.UnverifiedDomain == domain {
-			keys = append(keys, p.Key)
-		}
-	}
-	return keys
+func (c engineCompany) ClientName(user matrix.UserID) (matrix.UserID, bool) {
+	return c.api.engine.ClientName(c.roomID, user)
+}
+
+func (c engineCompany) RoomUsers(name matrix.UserID) []matrix.UserID {
+	return c.api.engine.RoomUsers(c.roomID, name)
 }
 
 func (c engineCompany) AccountName(user matrix.UserID, domain matrix.ServerName) (string, bool) {
 	return c.api.directory.AccountName(user, domain)
-}
-
-func (c engineCompany) AccountKeys(name matrix.UserID) (users []matrix.UserID) {
-	for _, user := range c.api.directory.KeyUserIDs(name) {
-		users = append(users, account.Portable(user))
-	}
-	return users
 }
 
 // foundingCompany is the company of a room that is about to be made, of which this server will be the only one.
@@ -107,11 +95,15 @@ func (c foundingCompany) InRoom(local matrix.UserID) (matrix.UserID, bool) {
 	return user, err == nil
 }
 
-func (c foundingCompany) LocalUser(user matrix.UserID) (matrix.UserID, bool) {
-	if !c.version.HasPortableAccounts() && user.Domain() == c.key.Name() {
-		return matrix.UserID("@" + user.Localpart() + ":" + string(c.api.server)), true
+// RoomUsers are known of rooms of MSC4348, whose user IDs are the same in all of them.
+func (c foundingCompany) RoomUsers(name matrix.UserID) (users []matrix.UserID) {
+	if !c.version.HasPortableAccounts() {
+		return nil
 	}
-	return c.engineCompany.LocalUser(user)
+	for _, user := range c.api.directory.KeyUserIDs(name) {
+		users = append(users, account.Portable(user))
+	}
+	return users
 }
 
 // renames reports whether clients know users by other IDs than the room does, and are not told of some.
@@ -169,18 +161,7 @@ func (t *translator) knownAs(user matrix.UserID) (name matrix.UserID, ok bool) {
 	if t.company == nil {
 		return user, true
 	}
-	if local, ok := t.company.LocalUser(user); ok {
-		return local, true
-	}
-	server, ok := t.company.ServerOfUser(user)
-	if !ok || serverDomain(server) == "" {
-		return "", false
-	}
-	localpart := user.Localpart()
-	if t.version.HasPortableAccounts() {
-		localpart = t.accountName(user, server)
-	}
-	return matrix.UserID("@" + localpart + ":" + string(serverDomain(server))), localpart != ""
+	return t.company.ClientName(user)
 }
 
 // nameOf is the account name user ID of a user as the room knows users.
@@ -208,13 +189,8 @@ func (t *translator) findNamed(name matrix.UserID) (users []matrix.UserID) {
 			users = append(users, user)
 		}
 		return users
-	case t.version.HasPortableAccounts():
-		return t.company.AccountKeys(name)
 	}
-	for _, key := range t.company.KeysOf(name.Domain()) {
-		users = append(users, matrix.UserID("@"+name.Localpart()+":"+string(key)))
-	}
-	return users
+	return t.company.RoomUsers(name)
 }
 
 // domainOf is the domain that may send EDUs about a user, who is named in an EDU in one way and is known to
