@@ -289,3 +289,27 @@ func TestUpgradesToAndFromRoomsWithParticipation(t *testing.T) {
 		}
 	}
 }
+
+// Once this server's key in a room was revoked, its users still are who they were there, until they are
+// there again by another key.
+func TestUsersOfARevokedKeyReadWhatTheyHave(t *testing.T) {
+	t.Parallel()
+	eachParticipation(t, func(t *testing.T, w *world, v matrix.RoomVersion) {
+		alice := w.register("alice")
+		roomID := alice.createRoom(map[string]any{"room_version": v.ID, "preset": "public_chat"})
+		said := alice.say(roomID, "hello")
+		me := alice.in(roomID)
+		own, ok := w.engine.ServerKeys.Latest(roomID)
+		require.True(t, ok)
+		alice.ok(http.MethodPut, path("rooms", roomID, "state", matrix.ParticipationType, own.Key().String()), map[string]string{"participation": "revoked"})
+		alice.refused(http.StatusForbidden, "M_FORBIDDEN", http.MethodPut, path("rooms", roomID, "send", "m.room.message", "t"), map[string]string{"body": "again"})
+		_, err := w.engine.ServerKeys.Mint(roomID, v)
+		require.NoError(t, err)
+		if !v.HasPortableAccounts() {
+			require.NotEqual(t, me, alice.in(roomID))
+		}
+		require.Equal(t, me, alice.event(roomID, said).Get("sender").Str)
+		require.True(t, alice.sync().Get("rooms.join").Get(gjson.Escape(roomID)).Exists())
+		require.Len(t, alice.ok(http.MethodGet, path("joined_rooms"), nil).Get("joined_rooms").Array(), 1)
+	})
+}

@@ -74,8 +74,28 @@ func (a *API) readerOf(s userdb.Session, info room.Info) (*reader, error) {
 		if r.company != nil {
 			r.shownAs = self
 		}
+		if r.company != nil && r.own.Membership == "" {
+			if err := r.beFormer(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return r, nil
+}
+
+// beFormer makes the reader who the reader was in the room by a former key of this server's, while there is
+// no membership by the latest: once a key is revoked, this server requests to participate by another.
+func (r *reader) beFormer() error {
+	memberships, err := r.api.engine.Memberships(r.session.User)
+	if err != nil {
+		return err
+	}
+	for _, m := range memberships {
+		if m.RoomID == r.roomID {
+			r.self, r.shownAs, r.own = m.User, m.User, m
+		}
+	}
+	return nil
 }
 
 // notInRoom is the answer to who asks about a room without being, or having been, in it. Rooms that
