@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -156,4 +157,31 @@ func TestB(t *testing.T) { conform.Covers(t, "RV12-MSG-02") }
 	assert.Equal(t, report.ExitNonConformance, r.code, r.err)
 	assert.Len(t, r.report.Tests, 1)
 	assert.Contains(t, r.report.NotJudged, report.NotJudged{ID: "RV12-MSG-02", Reason: report.NotRun}, "what did not run is said")
+}
+
+// The merged run decides, whatever its parts came to: nothing is lost in a part that judged nothing, and
+// nothing is won in several of them.
+func TestMerge_ExitCodes(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t, map[string]string{"roomv12": `
+func TestForge(t *testing.T) {
+	conform.Deal(t, "1", func(t *testing.T) { conform.Covers(t, "RV12-MSG-01"); skip(t) })
+}
+
+func skip(t *testing.T) { if os.Getenv("SKIP_IT") == "1" { t.Skip("not offered") } }
+`})
+	part := func(shard string) int { return c.run("run", "--shard", shard+"/2", "--report", "parts/"+shard).code }
+	require.Equal(t, []int{report.ExitNothingRan, report.ExitAsExpected}, []int{part("1"), part("2")})
+	assert.Equal(t, report.ExitAsExpected, c.run("report", "merge", "parts").code)
+
+	c.write("known.yaml", "version: 1\nknown:\n  - {requirements: [RV12-MSG-01], reason: Messages get lost., link: https://example.org/1}\n")
+	known := []string{"report", "merge", "parts", "--expectations", "known.yaml"}
+	assert.Equal(t, report.ExitAsExpected, c.run(known...).code)
+	assert.Equal(t, report.ExitUnexpectedPass, c.run(append(known, "--strict-expectations")...).code)
+
+	c.write("tests/roomv12/suite_test.go", strings.Replace(c.read("tests/roomv12/suite_test.go"), `os.Getenv("SKIP_IT") == "1"`, `os.Getenv("SKIP_IT") == ""`, 1))
+	require.Equal(t, report.ExitNothingRan, part("2"))
+	r := c.run("report", "merge", "parts")
+	assert.Equal(t, report.ExitNothingRan, r.code)
+	assert.Contains(t, r.oneLine(t), "nothing was judged")
 }
