@@ -5,10 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"countersign/deploy"
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
-	"countersign/helpers/csapi"
 	"countersign/matrix"
 )
 
@@ -21,20 +19,13 @@ type Migration struct {
 	*Room
 	// Old and New are the fake servers between which accounts move.
 	Old, New *Peer
-	// Sites are the homeservers under test, each with a client in the room.
-	Sites []*Site
+	// Sites are the room as each homeserver under test has it. In each, HS and At are the homeserver, and Alice
+	// stands for the user whom it has in the room.
+	Sites []*Room
 
 	held    []*matrix.Event // what is to be sent when Together ends
 	holding bool
 	meets   int
-}
-
-// Site is a homeserver under test in a [Migration].
-type Site struct {
-	HS deploy.Server
-	At matrix.ServerName
-	// Client is a user of the homeserver who is in the room.
-	Client *csapi.Client
 }
 
 // Mover is an account that is in the room through one server, and may move to another.
@@ -55,27 +46,32 @@ func NewMigration(t testing.TB, v matrix.RoomVersion, list ...Setting) *Migratio
 	second := r.Server(t, "hs2")
 	conform.NeedRoomVersion(t, second, v.ID)
 	m := &Migration{Room: r, Old: r.Scene.Peer(t), New: r.Scene.Peer(t)}
-	bob := r.User(t, second.Alias(), "bob")
-	m.Sites = []*Site{{r.HS, r.At, r.Alice}, {second, Name(second), bob}}
+	other := *r
+	other.HS, other.At, other.Alice = second, Name(second), r.User(t, second.Alias(), "bob")
+	m.Sites = []*Room{r, &other}
 	r.AliceJoins(t)
-	r.LetIn(conform.Setup(t), bob)
+	r.LetIn(conform.Setup(t), other.Alice)
 	m.Fence(t)
 	return m
 }
 
 // Mover brings an account into the room: both of its servers request and are accepted, and it joins through
 // the old one. Every homeserver has been told of it when the method returns, and has shown a later event.
-func (m *Migration) Mover(t testing.TB, name string) Mover {
+func (m *Migration) Mover(t testing.TB, name string, options ...fakeserver.UserOption) Mover {
 	t.Helper()
-	mover := m.Stranger(t, name)
-	m.Join(t, mover, mover.From)
+	var mover Mover
+	m.Together(t, func() {
+		mover = m.Stranger(t, name, options...)
+		m.Join(t, mover, mover.From)
+	})
+	m.Fence(t)
 	return mover
 }
 
 // Stranger is [Migration.Mover] without the join.
-func (m *Migration) Stranger(t testing.TB, name string) Mover {
+func (m *Migration) Stranger(t testing.TB, name string, options ...fakeserver.UserOption) Mover {
 	t.Helper()
-	user := m.Old.Member(t, name)
+	user := m.Old.Member(t, name, options...)
 	if _, err := m.New.Carry(user); err != nil {
 		conform.HarnessError(t, "%v", err)
 	}
@@ -161,12 +157,12 @@ func (m *Migration) Tell(t testing.TB, events ...*matrix.Event) {
 }
 
 // TellOne sends events to one homeserver, in this order, each by the fake server that has co-signed it.
-func (m *Migration) TellOne(t testing.TB, site *Site, events ...*matrix.Event) {
+func (m *Migration) TellOne(t testing.TB, site *Room, events ...*matrix.Event) {
 	t.Helper()
 	t = conform.Setup(t)
 	for len(events) > 0 {
-		courier := m.courier(t, events[0])
-		same := slices.IndexFunc(events, func(e *matrix.Event) bool { return m.courier(t, e) != courier })
+		courier := m.courier(events[0])
+		same := slices.IndexFunc(events, func(e *matrix.Event) bool { return m.courier(e) != courier })
 		if same < 0 {
 			same = len(events)
 		}
@@ -181,16 +177,13 @@ func (m *Migration) TellOne(t testing.TB, site *Site, events ...*matrix.Event) {
 	}
 }
 
-// courier is the fake server at which the co-signer of an event can be reached; the host when that is unknown.
-func (m *Migration) courier(t testing.TB, e *matrix.Event) *Peer {
-	t.Helper()
-	server, err := m.Room.Room.CoSigner(e)
-	if err != nil {
-		conform.HarnessError(t, "%v", err)
-	}
+// courier is the fake server that has co-signed an event: the host, unless the key is one of the others'.
+func (m *Migration) courier(e *matrix.Event) *Peer {
 	for _, peer := range []*Peer{m.Old, m.New} {
-		if slices.ContainsFunc(peer.ServerKeys(), func(k matrix.ServerKeyPair) bool { return k.Key().Name() == server }) {
-			return peer
+		for _, pair := range peer.ServerKeys() {
+			if len(e.SignatureKeyIDs(string(pair.Key().Name()))) > 0 {
+				return peer
+			}
 		}
 	}
 	return m.Peer
@@ -209,7 +202,7 @@ func (m *Migration) Fence(t testing.TB) *matrix.Event {
 func (m *Migration) MustSee(t testing.TB, e *matrix.Event) {
 	t.Helper()
 	for _, site := range m.Sites {
-		site.Client.MustSee(t, m.ID, e.ID())
+		site.Alice.MustSee(t, m.ID, e.ID())
 	}
 }
 
@@ -219,4 +212,53 @@ func (m *Migration) Invite(t testing.TB, user *fakeserver.User) *matrix.Event {
 	d := fakeserver.Membership(m.UserID(user), "invite")
 	d.CoSigners = []*fakeserver.User{user}
 	return m.Say(t, m.Fay, d)
+}
+
+// Effects is what came of an event at every homeserver, in the order of the sites, after a [Migration.Fence].
+func (m *Migration) Effects(t testing.TB, e *matrix.Event) (all []Outcome) {
+	t.Helper()
+	for _, site := range m.Sites {
+		o, _ := site.observe(t, fakeserver.AsForged(e), site.shownAtOnce)
+		all = append(all, o)
+	}
+	return all
+}
+
+// Refuses judges, after a [Migration.Fence], an event that no homeserver must accept. What names the event.
+func (m *Migration) Refuses(t testing.TB, requirement, what string, e *matrix.Event) {
+	t.Helper()
+	for i, o := range m.Effects(t, e) {
+		if o.Effective() {
+			conform.Violation(t, requirement, what+" has no effect", m.Sites[i].HS.Alias()+": "+o.String())
+		}
+	}
+}
+
+// Takes judges, after a [Migration.Fence], an event that every homeserver must accept.
+func (m *Migration) Takes(t testing.TB, requirement, what string, e *matrix.Event) {
+	t.Helper()
+	for i, o := range m.Effects(t, e) {
+		if !taken(e, o) {
+			conform.Violation(t, requirement, what+" is accepted", m.Sites[i].HS.Alias()+": "+o.String())
+		}
+	}
+}
+
+// Control is [Migration.Takes] for an event that only shows that a test can be judged: when it is not accepted,
+// the test is INCONCLUSIVE.
+func (m *Migration) Control(t testing.TB, what string, e *matrix.Event) {
+	t.Helper()
+	for i, o := range m.Effects(t, e) {
+		if !taken(e, o) {
+			conform.Inconclusive(t, "the control failed: %s is not accepted by %s: %s", what, m.Sites[i].HS.Alias(), o)
+		}
+	}
+}
+
+// taken reports whether an event is where an accepted one would be.
+func taken(e *matrix.Event, o Outcome) bool {
+	if _, isState := e.StateKey(); isState {
+		return o.InState
+	}
+	return o.Shown
 }

@@ -99,7 +99,7 @@ func (m *Migration) Converge(t testing.TB, requirement string, at *matrix.Event)
 	for i, site := range m.Sites {
 		m.compare(t, requirement, fmt.Sprintf("%s and %s before the same event", m.Sites[0].HS.Alias(), site.HS.Alias()), states[0], states[i])
 		m.compare(t, requirement, site.HS.Alias()+" before the next event, and before", m.stateBefore(t, site, next), states[i])
-		m.compare(t, requirement, site.HS.Alias()+" over federation, and to its client", states[i], m.stateAt(t, StateIDs(t, site.Client, m.ID)))
+		m.compare(t, requirement, site.HS.Alias()+" over federation, and to its client", states[i], m.stateAt(t, StateIDs(t, site.Alice, m.ID)))
 	}
 	var settled []*matrix.Event
 	for _, id := range states[0] {
@@ -110,15 +110,15 @@ func (m *Migration) Converge(t testing.TB, requirement string, at *matrix.Event)
 }
 
 // nextOf has a homeserver's client send a message and returns it when every other homeserver has it too.
-func (m *Migration) nextOf(t testing.TB, site *Site) *matrix.Event {
+func (m *Migration) nextOf(t testing.TB, site *Room) *matrix.Event {
 	t.Helper()
 	t = conform.Setup(t)
-	next := m.Peer.MustReceiveEvent(t, site.Client.MustSay(t, m.ID, "next"))
+	next := m.Peer.MustReceiveEvent(t, site.Alice.MustSay(t, m.ID, "next"))
 	m.MustSee(t, next)
 	return next
 }
 
-func (m *Migration) stateBefore(t testing.TB, site *Site, at *matrix.Event) RoomState {
+func (m *Migration) stateBefore(t testing.TB, site *Room, at *matrix.Event) RoomState {
 	t.Helper()
 	reply := m.Peer.StateIDsAt(conform.Setup(t), site.At, m.ID, at.ID())
 	if reply.StatusCode() != 200 {
