@@ -144,6 +144,9 @@ func (s AppService) concerns(r *reader, e *clientEvent) bool {
 // that ID or by account name.
 func (s AppService) owns(r *reader, user matrix.UserID) bool {
 	name, _ := r.knownAs(user)
+	if inRoom, ok := r.find(name); ok && inRoom != name && r.defects.Has("MatchNamespacesWithKeys") {
+		return matchesAny(s.Users, string(inRoom))
+	}
 	return matchesAny(s.Users, string(user)) || name != user && matchesAny(s.Users, string(name))
 }
 

@@ -20,11 +20,13 @@ func (a *API) deactivate(c *call) (any, error) {
 		return nil, err
 	}
 	// The leaves need the account key, so they come before its erasure.
-	a.leaveEverything(c)
+	if !a.defects.Has("StayInRoomsWhenErased") {
+		a.leaveEverything(c)
+	}
 	if err := a.closeAccount(c.user()); err != nil {
 		return nil, err
 	}
-	if body.Erase {
+	if body.Erase && !a.defects.Has("KeepTheNamesOfErasedUsers") {
 		if err := a.directory.Erase(c.user().Localpart()); err != nil {
 			return nil, err
 		}

@@ -28,6 +28,10 @@ func (a *API) devicesChanged(user matrix.UserID, devices ...string) error {
 		return err
 	}
 	for _, id := range devices {
+		if keys := a.directory.KeyUserIDs(user); len(keys) > 0 && a.defects.Has("UpdateDevicesByKey") {
+			a.outbox.SendEDU(servers, "m.device_list_update", mustJSON(map[string]any{"user_id": keys[0], "device_id": id, "stream_id": at, "prev_id": []userdb.Position{}}))
+			continue
+		}
 		update := map[string]any{"user_id": user, "device_id": id, "stream_id": at, "prev_id": []userdb.Position{}}
 		device, err := a.users.Device(user, id)
 		if err != nil {
@@ -80,7 +84,7 @@ func (a *API) roomsOf(user matrix.UserID) (rooms []string, servers []matrix.Serv
 // receiveDeviceList takes the news that the devices of another server's user have changed. The devices
 // themselves are fetched when a client asks.
 func (a *API) receiveDeviceList(origin matrix.ServerName, user matrix.UserID) error {
-	if user.Domain() != origin {
+	if user.Domain() != origin || a.defects.Has("IgnoreDeviceUpdates") {
 		return nil
 	}
 	if _, err := matrix.ParseUserID(string(user)); err != nil {
@@ -117,7 +121,7 @@ func (a *API) sharedRooms(user matrix.UserID) (rooms []string) {
 // Devices answers GET /user/devices/{userId} of other servers. The user must exist here by that name:
 // an account key user ID is no such name.
 func (a *API) Devices(_ context.Context, user matrix.UserID) ([]byte, error) {
-	if user.Domain() != a.server || !a.users.Exists(user.Localpart()) {
+	if user.Domain() != a.server || !a.users.Exists(user.Localpart()) || a.defects.Has("ServeNoDevices") {
 		return nil, peer.NotFound("there is no user %s", user)
 	}
 	at, err := a.users.DevicesChangedAt(user)
@@ -266,7 +270,7 @@ func (r *reader) companyChanged(since, until room.Position, changed, gone map[ma
 		return err
 	}
 	for _, user := range revealed {
-		if name, ok := r.nameOf(user); ok && r.joinIn(now, memberPlace(user)) {
+		if name, ok := r.nameOf(user); ok && !r.defects.Has("TrackNobodyLate") && r.joinIn(now, memberPlace(user)) {
 			changed[name] = true
 		}
 	}

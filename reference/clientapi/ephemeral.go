@@ -74,6 +74,9 @@ func (a *API) putTyping(c *call) (any, error) {
 		// D-20a: EDUs are between users and servers, like end-to-end encryption, and name users by
 		// account name, but in rooms with participation, which know their users by no other ID than the
 		// room's (D-45).
+		if r.renames() && a.defects.Has("KeepTypingToOneself") {
+			return empty()
+		}
 		a.outbox.SendEDU(a.others(r.roomID), "m.typing", mustJSON(map[string]any{
 			"room_id": r.roomID, "user_id": r.shownAs, "typing": body.Typing,
 		}))
@@ -181,11 +184,14 @@ func (a *API) eduUser(origin matrix.ServerName, roomID, named string) (matrix.Us
 	if !ok {
 		inRoom = user
 	}
-	if t.domainOf(user, inRoom) != origin {
+	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") {
 		return "", false
 	}
-	if m, _ := a.engine.Membership(roomID, inRoom); m.Membership != "join" {
+	if m, _ := a.engine.Membership(roomID, inRoom); m.Membership != "join" && !a.defects.Has("TakeEphemeralEventsOfOutsiders") {
 		return "", false
+	}
+	if name, ok := t.user(inRoom); !ok || name != inRoom && a.defects.Has("ShowKeysInEphemeralEvents") {
+		return inRoom, ok
 	}
 	return t.user(inRoom)
 }
@@ -234,13 +240,13 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 // receiveToDevice takes an m.direct_to_device EDU.
 func (a *API) receiveToDevice(origin matrix.ServerName, content gjson.Result) error {
 	sender := matrix.UserID(content.Get("sender").Str)
-	if sender.Domain() != origin {
+	if sender.Domain() != origin && !a.defects.Has("TakeToDeviceMessagesForAnyDomain") {
 		return nil
 	}
 	messages := map[matrix.UserID]map[string]userdb.ToDevice{}
 	content.Get("messages").ForEach(func(user, devices gjson.Result) bool {
 		name := matrix.UserID(user.Str)
-		if name.Domain() != a.server || !a.users.Exists(name.Localpart()) {
+		if name.Domain() != a.server || !a.users.Exists(name.Localpart()) || a.defects.Has("DropToDeviceMessages") {
 			return true
 		}
 		messages[name] = map[string]userdb.ToDevice{}

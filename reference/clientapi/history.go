@@ -112,6 +112,9 @@ func (r *reader) read(q reading) (page, error) {
 			}
 			if shown := show(e); shown != nil && (q.wanted == nil || q.wanted(shown)) {
 				p.events = append(p.events, shownEvent{e, shown})
+			} else if shown == nil && q.backwards && !r.visible(e.Event) && r.defects.Has("EndPagesAtHiddenEvents") {
+				p.exhausted = true
+				return p, nil
 			}
 		}
 		if len(chunk) == 0 || next == from {

@@ -26,7 +26,19 @@ func (r *reader) usersIn(s room.State) iter.Seq2[matrix.UserID, *matrix.Event] {
 			r.api.logger.Warn("the members of a room cannot be read", "room", r.roomID, "error", err)
 		}
 		for _, e := range events {
-			if !isMember(e.Tuple()) || !r.visible(e.Event) {
+			if !isMember(e.Tuple()) || !r.visible(e.Event) && !r.listsHidden(e) {
+				continue
+			}
+			if r.renames() && r.defects.Has("ListMembersByKey") {
+				if !yield(matrix.UserID(e.Tuple().StateKey), e.Event) {
+					return
+				}
+				continue
+			}
+			if !r.visible(e.Event) {
+				if !yield(matrix.UserID(e.Tuple().StateKey), e.Event) {
+					return
+				}
 				continue
 			}
 			if name, _ := r.user(matrix.UserID(e.Tuple().StateKey)); !yield(name, e.Event) {
@@ -92,7 +104,7 @@ func (r *reader) summary(s room.State) summary {
 	})
 	for _, c := range present {
 		if len(result.Heroes) < maxHeroes && !slices.Contains(result.Heroes, c.name) {
-			result.Heroes = append(result.Heroes, c.name)
+			result.Heroes = append(result.Heroes, r.mistakenHero(c.name))
 		}
 	}
 	return result

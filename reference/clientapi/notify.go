@@ -83,7 +83,12 @@ func (n *notifier) firstMatch(e shownEvent, event gjson.Result) *pushRule {
 		find(n.rules.Override, conditional),
 		find(n.rules.Content, func(rule pushRule) bool { return matchesWords(rule.Pattern, event.Get("content.body").Str) }),
 		find(n.rules.Room, func(rule pushRule) bool { return rule.RuleID == n.roomID }),
-		find(n.rules.Sender, func(rule pushRule) bool { return e.shown.isBy(matrix.UserID(rule.RuleID)) }),
+		find(n.rules.Sender, func(rule pushRule) bool {
+			if n.renames() && n.defects.Has("ApplyPushRulesToKeys") {
+				return rule.RuleID == string(e.Sender())
+			}
+			return e.shown.isBy(matrix.UserID(rule.RuleID))
+		}),
 		find(n.rules.Underride, conditional),
 	} {
 		if found != nil {
@@ -225,12 +230,17 @@ func (r *reader) unreadCounts(s room.State) (u unread, err error) {
 	if err != nil {
 		return u, err
 	}
+	hidden := 0
 	p, err := r.read(reading{from: from, backwards: true, limit: maxUnread, show: r.glance, to: func(e room.Stored) bool {
+		if readUpTo.Before(e.Place) && r.notifiesOfHidden(e) {
+			hidden++
+		}
 		return !readUpTo.Before(e.Place)
 	}})
 	if err != nil {
 		return u, err
 	}
+	u.Notifications = hidden
 	for _, e := range p.events {
 		if e.Sender() == r.self {
 			break // whoever speaks has read what came before

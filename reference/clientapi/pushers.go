@@ -154,6 +154,9 @@ func (a *API) notification(p userdb.Pusher, e room.Stored) ([]byte, error) {
 	}
 	if p.Format != "event_id_only" {
 		told["type"], told["sender"], told["content"] = shown.Type, shown.Sender, shown.Content
+		if r.renames() && r.defects.Has("PushKeys") {
+			told["sender"] = e.Sender()
+		}
 		told["user_is_target"] = shown.Type == "m.room.member" && shown.StateKey != nil && r.isReader(matrix.UserID(*shown.StateKey))
 	}
 	return mustJSON(map[string]any{"notification": told}), nil

@@ -223,6 +223,9 @@ func (r *reader) ignoresUser(user matrix.UserID) bool {
 		return false
 	}
 	name, _ := r.knownAs(user)
+	if (r.ignored[user] || r.ignored[name]) && r.renames() && r.defects.Has("IgnoreKeysOnly") {
+		return false
+	}
 	return r.ignored[user] || r.ignored[name]
 }
 

@@ -60,6 +60,7 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 	bundle := map[string]any{}
 	var references []map[string]string
 	var thread []shownEvent
+	references = r.hiddenReferences(e)
 	for _, child := range r.related(e.ID()) {
 		switch relType(child.Event) {
 		case "m.replace":

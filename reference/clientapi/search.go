@@ -210,6 +210,9 @@ func groupHits(q *searchCriteria, hits []hit) map[string]map[string]*searchGroup
 			name := h.shown.RoomID
 			if by.Key == "sender" {
 				name = string(h.shown.Sender)
+				if h.reader.renames() && h.reader.defects.Has("GroupSearchByKey") {
+					name = string(h.Sender())
+				}
 			}
 			if group[name] == nil {
 				group[name] = &searchGroup{Order: len(group) + 1}

@@ -219,7 +219,7 @@ func (a *API) slide(q *syncRequest, until syncToken, roomID string, w slidingWin
 		return nil, err
 	}
 	limit := min(w.TimelineLimit, maxLimit)
-	of := &syncRequest{session: q.session, stateAfter: true, filter: filter{Room: roomFilter{Timeline: eventFilter{Limit: &limit}}}}
+	of := &syncRequest{session: q.session, stateAfter: !a.defects.Has("SlideWithoutLateState"), filter: filter{Room: roomFilter{Timeline: eventFilter{Limit: &limit}}}}
 	if told {
 		of.since = q.since
 	}

@@ -23,11 +23,14 @@ func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]
 		return nil, nil
 	}
 	shown := t.stripped(own)
+	if shown == nil && a.defects.Has("ShowInvitesOfHiddenUsers") {
+		shown = &clientEvent{Type: own.Type(), Sender: own.Sender(), StateKey: matrix.StateKey(string(q.session.User)), Content: own.Content()}
+	}
 	if shown == nil {
 		return nil, nil
 	}
 	ignored, err := a.ignoredUsers(q.session.User)
-	if err != nil || ignored[shown.Sender] || ignored[shown.name] {
+	if err != nil || (ignored[shown.Sender] || ignored[shown.name]) && !a.defects.Has("LetIgnoredUsersInvite") {
 		return nil, err
 	}
 	state := m.Stripped
@@ -39,6 +42,11 @@ func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]
 	events := []*clientEvent{}
 	for _, e := range state {
 		if e.IsState("m.room.member", string(m.User)) {
+			continue
+		}
+		if t.renames() && a.defects.Has("LeakKeysInStrippedState") {
+			key, _ := e.StateKey()
+			events = append(events, &clientEvent{Type: e.Type(), Sender: e.Sender(), StateKey: &key, Content: e.Content()})
 			continue
 		}
 		if stripped := t.stripped(e); stripped != nil {

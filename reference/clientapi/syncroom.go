@@ -174,7 +174,7 @@ func (s *roomSync) readTimeline() (err error) {
 // events are not sent down /sync, as they would look new; other endpoints have them (MSC4243, "Server
 // behaviour").
 func (s *roomSync) isHistorical(e room.Stored) bool {
-	return s.renames() && e.Place.Major <= s.api.engine.RevealedAt(e.Sender())
+	return s.renames() && e.Place.Major <= s.api.engine.RevealedAt(e.Sender()) && !s.defects.Has("PushOldMessages")
 }
 
 func (s *roomSync) shownTimeline() syncTimeline {

@@ -11,7 +11,7 @@ import (
 // for that, otherwise what the client must know before it applies the timeline.
 func (s *roomSync) stateBlock() ([]*clientEvent, error) {
 	places := s.changedPlaces()
-	if s.q.stateAfter {
+	if s.q.stateAfter || s.defects.Has("PushLateStateToAll") {
 		// Only clients that keep the state apart from the timeline are told the state of a user who
 		// has become verified (MSC4243, footnote stateafter).
 		revealed, err := s.revealedPlaces()
@@ -70,7 +70,7 @@ func (s *roomSync) revealedPlaces() (places []matrix.StateTuple, err error) {
 		return nil, nil
 	}
 	users, err := s.api.engine.Revealed(s.roomID, s.since.rooms, s.until.rooms)
-	if err != nil || len(users) == 0 {
+	if err != nil || len(users) == 0 || s.defects.Has("PushNoLateState") {
 		return nil, err
 	}
 	events, err := s.api.engine.Events(s.now)
@@ -110,6 +110,9 @@ func (s *roomSync) wantsMember(e *clientEvent) bool {
 	user := matrix.UserID(*e.StateKey)
 	if s.isReader(user) {
 		return true
+	}
+	if s.defects.Has("LoadNobodyLazily") {
+		return false
 	}
 	return slices.ContainsFunc(s.timeline.events, func(t shownEvent) bool { return t.shown.Sender == user })
 }

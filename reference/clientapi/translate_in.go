@@ -83,6 +83,9 @@ func (t *translator) stateKeyIn(eventType, key string, sender matrix.UserID) (st
 	if !t.renames() {
 		return key, nil
 	}
+	if key == string(sender) && eventType != "m.room.member" && t.defects.Has("WriteStateKeysAsTheyAre") {
+		return key, nil
+	}
 	if eventType != "m.room.member" && key != string(sender) {
 		// Authorization rule 9 would say the same once the name has become a key.
 		return "", peer.Forbidden("the state key %s is the ID of another user", key)
@@ -116,6 +119,9 @@ func (t *translator) createIn(content []byte) ([]byte, error) {
 	}
 	if !creators.IsArray() {
 		return nil, peer.InvalidParam("additional_creators is not an array")
+	}
+	if t.defects.Has("WriteCreatorsAsTheyAre") {
+		return content, nil
 	}
 	users := []matrix.UserID{}
 	for _, creator := range creators.Array() {
@@ -151,6 +157,12 @@ func (t *translator) powerLevelsIn(content []byte, before *matrix.Event) ([]byte
 		return content, nil // the authorization rules refuse it
 	}
 	levels := t.hiddenLevels(before)
+	if len(levels) > 0 && t.defects.Has("DropHiddenLevels") {
+		clear(levels)
+	}
+	if t.defects.Has("WritePowerLevelsAsTheyAre") {
+		return content, nil
+	}
 	known := levelsByName(t, before)
 	var failure error
 	users.ForEach(func(name, level gjson.Result) bool {

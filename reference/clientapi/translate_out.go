@@ -52,10 +52,10 @@ func (t *translator) user(user matrix.UserID) (matrix.UserID, bool) {
 // can hardly be shown without; nothing is shown with a masked sender.
 func (t *translator) visible(e *matrix.Event) bool {
 	if _, ok := t.user(e.Sender()); !ok {
-		return false
+		return t.showsHidden(e)
 	}
 	_, ok := t.stateKey(e)
-	return ok
+	return ok || t.defects.Has("ShowStateAboutHiddenUsers")
 }
 
 // stateKey is an event's state key as clients see it, nil when it has none. D-18(e): when it names a
@@ -68,7 +68,10 @@ func (t *translator) stateKey(e *matrix.Event) (key *string, ok bool) {
 	if len(text) > 0 && text[0] == '@' && t.renames() {
 		user, ok := t.user(matrix.UserID(text))
 		if !ok {
-			return nil, false
+			return &text, false
+		}
+		if t.defects.Has("ShowKeysInStateKeys") {
+			return &text, true
 		}
 		text = string(user)
 	}
@@ -101,7 +104,7 @@ func (t *translator) stripped(e *matrix.Event) *clientEvent {
 	if !t.visible(e) {
 		return nil
 	}
-	sender, _ := t.user(e.Sender())
+	sender := t.shownSender(e)
 	key, _ := t.stateKey(e)
 	shown := &clientEvent{Type: e.Type(), Sender: sender, StateKey: key, Content: t.contentOut(e)}
 	shown.name, _ = t.knownAs(sender)
@@ -125,12 +128,18 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 	}
 	if before := around.replaced; before != nil && t.visible(before) {
 		u.PrevContent = t.contentOut(before)
+		if t.renames() && t.defects.Has("LeakKeysInPreviousContent") {
+			u.PrevContent = before.Content()
+		}
 		u.PrevSender, _ = t.user(before.Sender())
 		u.ReplacesState = before.ID()
 	}
 	if around.redaction != nil {
 		// A redaction by a hidden user still redacts; who did it is not shown.
 		u.RedactedBecause = t.event(around.redaction, surroundings{nowMillis: around.nowMillis})
+		if u.RedactedBecause != nil && t.renames() && t.defects.Has("LeakKeysInRedactedBecause") {
+			u.RedactedBecause.Sender = around.redaction.Sender()
+		}
 	}
 	return u
 }
@@ -139,11 +148,25 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 // compatibility").
 func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
 	if !t.renames() {
+		if t.version.Identity == matrix.ServerIdentity && t.defects.Has("NameSendersInOtherVersions") {
+			return &senderAccount{Key: e.Sender().Localpart(), UserID: e.Sender()}
+		}
 		return nil
 	}
 	name, ok := t.user(e.Sender())
 	if !ok {
 		name = ""
+		if t.defects.Has("NameHiddenSenders") {
+			name = e.Sender()
+		}
+	}
+	switch {
+	case t.defects.Has("LeaveSenderAccountOut"):
+		return nil
+	case t.defects.Has("LeaveTheNameOutOfSenderAccount"):
+		name = ""
+	case t.defects.Has("TellWholeUserIDsAsKeys"):
+		return &senderAccount{Key: string(e.Sender()), UserID: name}
 	}
 	if sent := gjson.GetBytes(e.Unsigned(), "sender_account"); sent.Exists() && t.defects.Has("TrustInboundUnsigned") {
 		return &senderAccount{Key: sent.Get("key").Str, UserID: matrix.UserID(sent.Get("user_id").Str)}
@@ -171,7 +194,7 @@ func (t *translator) contentOut(e *matrix.Event) json.RawMessage {
 // createOut translates additional_creators. Creators whom clients must not be told about are left out.
 func (t *translator) createOut(content []byte) json.RawMessage {
 	creators := gjson.GetBytes(content, "additional_creators")
-	if !creators.IsArray() {
+	if !creators.IsArray() || t.defects.Has("ShowKeysOfCreators") {
 		return content
 	}
 	shown := []matrix.UserID{}
@@ -193,6 +216,9 @@ func (t *translator) memberOut(content []byte) json.RawMessage {
 		if _, _, err := matrix.ParseAccountKeyUserID(named.Str); err != nil {
 			continue // not a user of the room; nothing to hide
 		}
+		if t.defects.Has("ShowKeysOfAuthorisers") {
+			continue
+		}
 		if name, ok := t.user(matrix.UserID(named.Str)); ok {
 			content = with(content, path, name)
 		} else {
@@ -207,7 +233,7 @@ func (t *translator) memberOut(content []byte) json.RawMessage {
 // with several keys (D-19) is shown with the highest of their levels.
 func (t *translator) powerLevelsOut(content []byte) json.RawMessage {
 	users := gjson.GetBytes(content, "users")
-	if !users.IsObject() {
+	if !users.IsObject() || t.defects.Has("ShowKeysInPowerLevels") {
 		return content
 	}
 	shown := map[matrix.UserID]json.RawMessage{}

@@ -90,6 +90,9 @@ func (a *API) knownUsers(c *call) ([]directoryUser, error) {
 			if !ok {
 				continue // an ID that means nothing outside of the room
 			}
+			if inRoom := matrix.UserID(e.Tuple().StateKey); inRoom != user && a.defects.Has("ListKeysInTheUserDirectory") {
+				user = inRoom
+			}
 			found[user] = directoryUser{user, e.Get("displayname").Str, e.Get("avatar_url").Str}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 )
 
 // The backoff of a server doubles with every failure, between these.
@@ -22,6 +23,7 @@ const (
 // cannot be flooded (MSC4243, "Potential Issues").
 type backoff struct {
 	clock   func() time.Time
+	defects defect.Set
 	mutex   sync.Mutex
 	servers map[matrix.ServerName]failures
 }
@@ -31,20 +33,27 @@ type failures struct {
 	last, until time.Time
 }
 
-func newBackoff(clock func() time.Time) *backoff {
-	return &backoff{clock: clock, servers: map[matrix.ServerName]failures{}}
+func newBackoff(clock func() time.Time, defects defect.Set) *backoff {
+	return &backoff{clock: clock, defects: defects, servers: map[matrix.ServerName]failures{}}
 }
 
 // wait is for how long a server is still left alone; 0 when it may be asked now.
 func (b *backoff) wait(server matrix.ServerName) time.Duration {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	return max(b.servers[server].until.Sub(b.clock()), 0)
+	wait := max(b.servers[server].until.Sub(b.clock()), 0)
+	if wait > 0 && b.defects.Has("NeverBackOff") {
+		return 0
+	}
+	return wait
 }
 
 func (b *backoff) succeeded(server matrix.ServerName) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
+	if _, failing := b.servers[server]; failing && b.defects.Has("NeverForgiveServers") {
+		return
+	}
 	delete(b.servers, server)
 }
 
@@ -53,6 +62,9 @@ func (b *backoff) succeeded(server matrix.ServerName) {
 func (b *backoff) heardFrom(server matrix.ServerName) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
+	if b.defects.Has("NeverForgiveServers") {
+		return
+	}
 	if f, ok := b.servers[server]; ok && b.clock().Sub(f.last) >= heardPause {
 		f.until = b.clock()
 		b.servers[server] = f

@@ -8,11 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 )
 
 func TestBackoffDoublesAndEnds(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	b := newBackoff(func() time.Time { return now })
+	b := newBackoff(func() time.Time { return now }, defect.Set{})
 	require.Zero(t, b.wait("s"))
 	var last time.Duration
 	for range 40 {
@@ -40,7 +41,7 @@ func TestBackoffDoublesAndEnds(t *testing.T) {
 
 func TestBackoffForgetsWhenItIsFull(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	b := newBackoff(func() time.Time { return now })
+	b := newBackoff(func() time.Time { return now }, defect.Set{})
 	for i := range maxTracked + 100 {
 		b.failed(matrix.ServerName(fmt.Sprint("s", i)))
 	}

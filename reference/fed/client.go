@@ -55,7 +55,7 @@ type Client struct {
 
 // NewClient makes a client.
 func NewClient(options ClientOptions) *Client {
-	c := &Client{ClientOptions: options, backoff: newBackoff(options.Clock)}
+	c := &Client{ClientOptions: options, backoff: newBackoff(options.Clock, options.Defects)}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	c.http = &http.Client{
 		Transport: &http.Transport{

@@ -16,6 +16,9 @@ const tableContacts = "contacts" // room ID, user ID -> domain
 // participation, in the room or not. r.mutex is held.
 func (g *Engine) destinations(r *liveRoom, e *matrix.Event, except ...matrix.ServerName) []matrix.ServerName {
 	servers := append(r.domains(), g.concerned(r, e)...)
+	if r.version.Identity == matrix.AccountKeyIdentity && g.Defects.Has("SendToTheCreatorsServerOnly") {
+		servers = []matrix.ServerName{r.create.Sender().Domain()}
+	}
 	slices.Sort(servers)
 	return slices.DeleteFunc(slices.Compact(servers), func(s matrix.ServerName) bool {
 		return s == "" || s == g.ServerName || slices.Contains(except, s)

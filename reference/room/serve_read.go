@@ -22,6 +22,9 @@ func (g *Engine) ServeEvent(origin matrix.ServerName, eventID string) (*matrix.E
 	if k == nil || k.outcome == Rejected {
 		return nil, peer.NotFound("there is no event %s here", eventID)
 	}
+	if g.isUnverified(k.Event) && g.Defects.Has("ServeNothingOfUnverifiedUsers") {
+		return nil, peer.NotFound("there is no event %s here", eventID)
+	}
 	return k.Event, g.checkReader(k.RoomID(), origin, eventID)
 }
 
@@ -73,7 +76,9 @@ func (g *Engine) ServeBackfill(origin matrix.ServerName, roomID string, from []s
 	if err := g.checkReader(roomID, origin, from...); err != nil {
 		return nil, err
 	}
-	limit = min(max(limit, 0), maxServedBackfill)
+	if limit = min(max(limit, 0), maxServedBackfill); g.Defects.Has("BackfillWithoutLimit") {
+		limit = maxServedBackfill
+	}
 	err = g.view(func(events source) error {
 		found = events.walk(roomID, from, nil, limit)
 		return nil
@@ -94,6 +99,9 @@ func (g *Engine) ServeMissing(origin matrix.ServerName, roomID string, earliest,
 			if k := events.find(id); k != nil && k.RoomID() == roomID {
 				from = append(from, k.PrevEvents()...)
 			}
+		}
+		if g.Defects.Has("ServeMissingEventsBeyondTheEarliest") {
+			earliest = nil
 		}
 		found = events.walk(roomID, from, append(slices.Clone(earliest), latest...), limit)
 		return nil

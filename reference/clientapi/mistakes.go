@@ -1,0 +1,59 @@
+package clientapi
+
+import (
+	"countersign/matrix"
+	"countersign/reference/room"
+)
+
+// showsHidden reports whether a mutant shows an event whose sender clients must not be told about.
+func (t *translator) showsHidden(e *matrix.Event) bool {
+	if _, isState := e.StateKey(); isState {
+		return t.defects.Has("ShowHiddenState")
+	}
+	return t.defects.Has("ShowHiddenMessages")
+}
+
+// shownSender is the sender of an event as clients see it.
+func (t *translator) shownSender(e *matrix.Event) matrix.UserID {
+	sender, ok := t.user(e.Sender())
+	switch {
+	case !ok:
+		return e.Sender() // only a mutant shows it
+	case t.renames() && t.defects.Has("ShowKeysAsSenders"):
+		return e.Sender()
+	}
+	return sender
+}
+
+// listsHidden are the memberships that a mutant lists although clients must not be told about them.
+func (r *reader) listsHidden(e room.Stored) bool {
+	return !r.visible(e.Event) && e.Type() == "m.room.member" && r.defects.Has("ListHiddenMembers")
+}
+
+// mistakenHero is a hero of a room by the ID that a mutant tells.
+func (r *reader) mistakenHero(name matrix.UserID) matrix.UserID {
+	if user, ok := r.find(name); ok && user != name && r.defects.Has("NameHeroesByKey") {
+		return user
+	}
+	return name
+}
+
+// hiddenReferences are the references to an event that a mutant counts although their senders are hidden.
+func (r *reader) hiddenReferences(e room.Stored) (found []map[string]string) {
+	children, err := r.api.relations.children(r.roomID, e.ID())
+	if err != nil {
+		return nil
+	}
+	for _, child := range children {
+		hidden, ok := r.api.engine.Event(r.roomID, child.eventID)
+		if ok && !r.visible(hidden.Event) && r.defects.Has("AggregateHiddenEvents") {
+			found = append(found, map[string]string{"event_id": child.eventID})
+		}
+	}
+	return found
+}
+
+// notifiesOfHidden reports whether a mutant counts an event as unread that clients are not shown.
+func (r *reader) notifiesOfHidden(e room.Stored) bool {
+	return !r.visible(e.Event) && e.Type() == "m.room.message" && r.defects.Has("CountHiddenEvents")
+}
