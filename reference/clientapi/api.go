@@ -70,6 +70,7 @@ type API struct {
 	presences *presences
 	nonces    *nonces
 	sliding   slidingConnections
+	company   *companyRooms
 	// transactions lets a repeated request wait for the first one instead of overtaking it.
 	transactions singleflight.Group
 }
@@ -84,7 +85,9 @@ func New(o Options) *API {
 	a.typing = newTyping(o.Clock, a.fleeting)
 	a.presences = newPresences(a.fleeting)
 	a.relations = newRelationIndex(o.Engine)
+	a.company = newCompanyRooms()
 	o.Engine.OnChange(func(roomID string, users []matrix.UserID) {
+		a.company.note(roomID)
 		topics := []string{roomID}
 		for _, user := range users {
 			topics = append(topics, string(user))

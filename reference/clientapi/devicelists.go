@@ -90,7 +90,7 @@ func (a *API) receiveDeviceList(origin matrix.ServerName, user matrix.UserID) er
 	if _, err := matrix.ParseUserID(string(user)); err != nil {
 		return nil
 	}
-	rooms := a.sharedRooms(user)
+	rooms := a.sharedRoomsOfRemote(user)
 	if len(rooms) == 0 {
 		return nil
 	}
@@ -112,10 +112,13 @@ func (a *API) sharedRooms(user matrix.UserID) (rooms []string) {
 			rooms = append(rooms, m.RoomID)
 		}
 	}
-	if user.Domain() == a.server {
-		return rooms
-	}
-	return append(rooms, a.sharedAsCompany(user)...)
+	return rooms
+}
+
+// sharedRoomsOfRemote is sharedRooms for users of other servers, whom rooms with participation do not know by
+// account name.
+func (a *API) sharedRoomsOfRemote(user matrix.UserID) []string {
+	return append(a.sharedRooms(user), a.sharedAsCompany(user, a.companyRooms())...)
 }
 
 // Devices answers GET /user/devices/{userId} of other servers. The user must exist here by that name:

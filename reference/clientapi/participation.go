@@ -217,26 +217,6 @@ func (t *translator) companyStateKeyIn(eventType, key string, sender matrix.User
 	return string(user), err
 }
 
-// sharedAsCompany are the rooms with participation that a user of another server is verified to be joined to.
-func (a *API) sharedAsCompany(name matrix.UserID) (shared []string) {
-	rooms, err := a.localRooms()
-	if err != nil {
-		a.logger.Warn("the rooms of this server cannot be listed", "error", err)
-	}
-	for _, roomID := range rooms {
-		info, ok := a.engine.Room(roomID)
-		if !ok || !info.Version.HasParticipation() {
-			continue
-		}
-		t := a.translator(roomID, info.Version)
-		user, ok := t.find(name)
-		if m, _ := a.engine.Membership(roomID, user); ok && m.Membership == "join" {
-			shared = append(shared, roomID)
-		}
-	}
-	return shared
-}
-
 // errUnverified is the answer to who names a user of a room with participation by an account name that is
 // not verified there.
 func errUnverified(name matrix.UserID) error {

@@ -120,9 +120,17 @@ func (a *API) getPresence(c *call) (any, error) {
 // shares reports whether a user, by account name, is in one of the rooms that somebody has joined.
 func (a *API) shares(memberships []room.Membership, user matrix.UserID) bool {
 	theirs := a.sharedRooms(user)
-	return slices.ContainsFunc(memberships, func(m room.Membership) bool {
-		return m.Membership == "join" && slices.Contains(theirs, m.RoomID)
-	})
+	var company []string
+	for _, m := range memberships {
+		switch {
+		case m.Membership != "join":
+		case slices.Contains(theirs, m.RoomID):
+			return true
+		case m.Version.HasParticipation():
+			company = append(company, m.RoomID)
+		}
+	}
+	return len(a.sharedAsCompany(user, company)) > 0
 }
 
 // syncPresence is what is new about those with whom the reader shares a room.
@@ -163,7 +171,7 @@ func (a *API) receivePresence(origin matrix.ServerName, content gjson.Result) {
 			}
 			user = name
 		}
-		rooms := a.sharedRooms(user)
+		rooms := a.sharedRoomsOfRemote(user)
 		s := status{Presence: update.Get("presence").Str, active: a.nowMillis() - update.Get("last_active_ago").Int()}
 		if message := update.Get("status_msg"); message.Type == gjson.String {
 			s.Message = &message.Str
