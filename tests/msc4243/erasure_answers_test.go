@@ -134,7 +134,7 @@ func TestErasedKey_IsAnsweredWithASignedError(t *testing.T) {
 	conform.Expect(t, "the account key of an erased user is answered with M_ERASED")
 	entry := mustBecomeErased(t, r, key)
 	must.Field(t, entry, "domain", string(r.At))
-	mustSign(t, "MSC4243-ERASE-01", key, entry)
+	blueprints.MustHaveSigned(t, "MSC4243-ERASE-01", key, entry)
 }
 
 // Handling GDPR erasure, footnote eraselist: "the signed JSON object has no other information".

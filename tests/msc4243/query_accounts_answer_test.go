@@ -72,26 +72,6 @@ func nobodys(t testing.TB, count int) (keys []string) {
 	return keys
 }
 
-// mustSign asserts that an account key has signed all of an object, under its own name. D-07: the text
-// does not say under which key ID; any will do, and another than that of events is remarked on.
-func mustSign(t testing.TB, requirement, key string, object gjson.Result) {
-	t.Helper()
-	parsed, err := matrix.ParseAccountKey(key)
-	must.NoError(conform.Setup(t), "reading an account key", err)
-	signatures := object.Get("signatures").Map()[key].Map()
-	must.Be(t, len(signatures) > 0, "a signature by %s, got:\n%s", key, object.Raw)
-	for id := range signatures {
-		if err = matrix.VerifyJSON([]byte(object.Raw), key, matrix.KeyID(id), parsed.PublicKey()); err != nil {
-			continue
-		}
-		if matrix.KeyID(id) != matrix.AccountKeyID {
-			conform.Info(t, requirement, "the key ID of the signature is "+id)
-		}
-		return
-	}
-	t.Fatalf("expected a signature by the account key %s: %v\n%s", key, err, object.Raw)
-}
-
 // Proposal, the answer to the example: "account_name": "kegan", "domain": "matrix.org", "signatures".
 func TestQueryAccounts_TellsNameAndDomain(t *testing.T) {
 	t.Parallel()
@@ -110,7 +90,7 @@ func TestQueryAccounts_IsSignedByTheAccountKey(t *testing.T) {
 	conform.Covers(t, "MSC4243-QA-03")
 	r := hosting(t)
 	key := keyOf(t, r, r.Alice)
-	mustSign(t, "MSC4243-QA-03", key, entryOf(t, r, key))
+	blueprints.MustHaveSigned(t, "MSC4243-QA-03", key, entryOf(t, r, key))
 }
 
 // Proposal: "This JSON object is extensible." Whatever else a server says about a user is signed too.
@@ -122,7 +102,7 @@ func TestQueryAccounts_SignsAllThatItTells(t *testing.T) {
 	r.Alice.SetProfile(setup, "displayname", "Alice").MustOK(setup)
 	key := keyOf(t, r, r.Alice)
 	entry := entryOf(t, r, key)
-	mustSign(t, "MSC4243-QA-17", key, entry)
+	blueprints.MustHaveSigned(t, "MSC4243-QA-17", key, entry)
 	entry.ForEach(func(field, _ gjson.Result) bool {
 		if !slices.Contains([]string{"account_name", "domain", "signatures"}, field.Str) {
 			conform.Info(t, "MSC4243-QA-17", "the answer has a field of its own, "+field.Str)
@@ -165,7 +145,7 @@ func TestQueryAccounts_AnswersForManyKeys(t *testing.T) {
 	answer := question(t, r, asking(keys...))
 	for key, entry := range entries(t, answer) {
 		must.Field(t, entry, "account_name", names[key])
-		mustSign(t, "MSC4243-QA-05", key, entry)
+		blueprints.MustHaveSigned(t, "MSC4243-QA-05", key, entry)
 		delete(names, key)
 	}
 	must.Be(t, len(names) == 0, "an entry for each of %d keys; these are missing: %v", len(keys), names)
