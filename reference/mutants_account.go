@@ -37,9 +37,8 @@ var accountMutants = [...]Mutant{
 	{"TellTheErasedName", "MSC4243-ERASE-02", "tells the account name of an erased key"},
 	{"IgnoreTheLimit", "MSC4243-ERASE-05", "tells all erased keys at once, whatever the limit"},
 	{"NeverHasMore", "MSC4243-ERASE-05", "never says that there are more erased keys"},
-	{"ReturnTheAskedID", "MSC4243-ERASE-04", "returns the erasure ID that it was asked with"},
+	{"ReturnTheAskedID", "MSC4243-ERASE-05", "returns the erasure ID that it was asked with"},
 	{"StartOverAtTheEnd", "MSC4243-ERASE-07", "starts over when there are no more erasures"},
-	{"KeepTheKeysOfErasedUsers", "MSC4243-ERASE-20", "gives a new account of an erased user's name the old key"},
 	{"ClaimUnknownKeysOfItsOwn", "MSC4243-QC-23", "takes every key on its own domain for one of its users"},
 	{"AskKeyByKey", "MSC4243-QC-01", "sends one request for each key"},
 	{"AskForAnyNumberOfKeys", "MSC4243-QC-02", "asks for more than 2048 keys at once"},
@@ -49,4 +48,5 @@ var accountMutants = [...]Mutant{
 	{"TakeAnyAccountName", "MSC4243-QC-08", "takes account names that make no user ID"},
 	{"ForgetTheErasureID", "MSC4243-QC-20", "always asks for erasures from the beginning"},
 	{"FollowEndlessErasures", "MSC4243-ERASE-17", "follows has_more even when the ID does not move"},
+	{"LeaveHasMoreOut", "MSC4243-ERASE-04", "leaves has_more out of answers about erasures"},
 }

@@ -106,7 +106,7 @@ func (s *Server) assemble() error {
 	s.engine, err = room.New(room.Options{
 		DB: s.db, ServerName: name, ServerKey: key, Directory: s.directory, Peers: s.client, Keys: s.keys,
 		ServerKeys: serverKeys, Domains: s.domains, RoomVersions: s.config.roomVersions(), Outbox: s.queue, Users: users, Logger: logger,
-		Clock: time.Now, Defects: defects,
+		Clock: time.Now, Defects: defects, Crash: func() { go s.Close() }, //nolint:errcheck // whoever waits for the end is told
 	})
 	if err != nil {
 		return err
@@ -126,8 +126,8 @@ func (s *Server) assemble() error {
 		Directory: s.directory, Local: api, Logger: logger, Clock: time.Now, Defects: defects,
 	})
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.clients = s.httpServer(api.Handler())
-	s.federated = s.httpServer(federation)
+	s.clients = s.httpServer(deadened(api.Handler(), defects))
+	s.federated = s.httpServer(deadened(federation, defects))
 	s.federated.TLSConfig = &tls.Config{Certificates: []tls.Certificate{s.config.Certificate}, MinVersion: tls.VersionTLS12}
 	if err := s.directory.Start(); err != nil {
 		return err

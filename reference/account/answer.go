@@ -112,6 +112,9 @@ func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawM
 	}
 	entries := map[string]json.RawMessage{}
 	answer := map[string]any{"account_keys": entries}
+	if d.Defects.Has("AddFieldsToAnswers") {
+		answer["org.countersign.extra"] = []int{1, 2, 3}
+	}
 	for _, key := range q.keys {
 		if _, done := entries[key]; done {
 			continue
@@ -123,6 +126,9 @@ func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawM
 			delete(entries, key)
 		}
 		if isUnknown(entries[key]) {
+			if d.Defects.Has("CallUnknownKeysNotFound") {
+				entries[key] = marshal(map[string]string{"errcode": "M_NOT_FOUND", "error": noAccount})
+			}
 			if d.Defects.Has("LeaveUnknownKeysOut") {
 				delete(entries, key)
 			} else if d.Defects.Has("FailForUnknownKeys") {
@@ -135,6 +141,9 @@ func (d *Directory) answer(body []byte, mayKnow func(key string, entry json.RawM
 	}
 	if len(q.keys) == 0 && q.erasure == nil && d.Defects.Has("RefuseEmptyQuestions") {
 		return nil, peer.BadJSON("no account key is asked for")
+	}
+	if q.erasure != nil && q.erasure.limit > 2 && d.Defects.Has("TellFewErasuresAtOnce") {
+		q.erasure.limit = 2
 	}
 	if q.erasure != nil {
 		if answer["erasure"], err = d.erasures(*q.erasure, entries); err != nil {
@@ -265,5 +274,9 @@ func (d *Directory) erasures(q erasureQuery, entries map[string]json.RawMessage)
 		})
 		return nil
 	})
-	return map[string]any{"id": cursor, "has_more": more}, err
+	answer = map[string]any{"id": cursor, "has_more": more}
+	if d.Defects.Has("LeaveHasMoreOut") {
+		delete(answer, "has_more")
+	}
+	return answer, err
 }

@@ -227,6 +227,10 @@ func (d *Directory) nextSource() (from source, users []matrix.UserID, ok bool) {
 		d.pending[from] = users[1:]
 		d.order = append(d.order, from)
 		users = users[:1]
+	} else if len(users) > 100 && d.Defects.Has("AskInSmallBatches") {
+		d.pending[from] = users[100:]
+		d.order = append(d.order, from)
+		users = users[:100]
 	} else if len(users) > MaxKeys && !d.Defects.Has("AskForAnyNumberOfKeys") {
 		d.pending[from] = users[MaxKeys:]
 		d.order = append(d.order, from)
@@ -313,9 +317,11 @@ func (d *Directory) post(from source, users []matrix.UserID, cursor int64) ([]by
 	for i, user := range users {
 		keys[i] = user.Localpart()
 	}
-	body, err := json.Marshal(map[string]any{
-		"account_keys": keys, "erasure": map[string]any{"id": cursor, "limit": erasureLimit},
-	})
+	question := map[string]any{"account_keys": keys, "erasure": map[string]any{"id": cursor, "limit": erasureLimit}}
+	if d.Defects.Has("AddFieldsToQuestions") {
+		question["org.countersign.extra"] = true
+	}
+	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
 	}

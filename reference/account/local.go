@@ -212,7 +212,7 @@ func (d *Directory) Erase(name string) error {
 		return errors.Join(
 			tx.Table(tableErasures).Put(erasureKey(int64(id)), append(store.Key(key), notice...)),
 			tx.Table(tableErased).Put(store.Key(key), store.AppendInt(nil, int64(id))),
-			d.dropSeed(tx, name),
+			tx.Table(tableSeeds).Delete(store.Key(name)),
 			tx.Table(tableKeys).Delete(store.Key(key)),
 		)
 	})

@@ -92,14 +92,6 @@ func (d *Directory) sign(entry map[string]any, signer matrix.Signer) (json.RawMe
 	return matrix.SignJSON(marshal(entry), signer)
 }
 
-// dropSeed forgets the private key of a user who is erased.
-func (d *Directory) dropSeed(tx *store.Tx, name string) error {
-	if d.Defects.Has("KeepTheKeysOfErasedUsers") {
-		return nil
-	}
-	return tx.Table(tableSeeds).Delete(store.Key(name))
-}
-
 // spoiled reports whether an answer has an entry that confirms nothing.
 func (r *answerRead) spoiled() bool { return r.unconfirmed > 0 }
 

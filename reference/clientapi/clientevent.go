@@ -34,6 +34,8 @@ func (e *clientEvent) isBy(user matrix.UserID) bool {
 type unsigned struct {
 	provenance
 	Age *int64 `json:"age,omitempty"`
+	// Extra is something that nobody knows, which a variant adds.
+	Extra bool `json:"org.countersign.extra,omitempty"`
 	// Membership is the reader's membership at the event.
 	Membership string `json:"membership,omitempty"`
 	// PrevContent, PrevSender and ReplacesState describe the state event that this one replaced.

@@ -105,6 +105,11 @@ func (a *API) createUser(u userdb.User, password string) error {
 	if err != nil {
 		return err
 	}
+	if a.defects.Has("MintKeysAtRegistration") {
+		if _, err := a.directory.Account(u.ID.Localpart()); err != nil {
+			return err
+		}
+	}
 	return a.users.SetProfileField(u.ID, "displayname", mustJSON(u.ID.Localpart()))
 }
 

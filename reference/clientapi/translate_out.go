@@ -122,7 +122,10 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 		Membership: around.membership, TransactionID: around.transactionID, Relations: around.relations,
 		SenderAccount: t.senderAccount(e),
 	}
-	if around.nowMillis > 0 {
+	if t.defects.Has("AddFieldsToUnsigned") {
+		u.Extra = true
+	}
+	if around.nowMillis > 0 && !t.defects.Has("LeaveAgeOut") {
 		age := max(0, around.nowMillis-e.OriginServerTS())
 		u.Age = &age
 	}

@@ -330,7 +330,7 @@ func (q *Queue) waiting(server matrix.ServerName) (pdus []json.RawMessage, keys 
 				pdus = append(pdus, pdu)
 			}
 			keys = append(keys, append([]byte(nil), key...))
-			return len(keys) < maxPDUs
+			return len(keys) < maxPDUs && !q.client.Defects.Has("SendOneEventAtATime")
 		})
 		return failed
 	})

@@ -45,6 +45,8 @@ type Options struct {
 	Clock func() time.Time
 	// Defects are what the server does wrong on purpose.
 	Defects defect.Set
+	// Crash ends the server, which one of its defects may do; nil when it cannot.
+	Crash func()
 }
 
 // KeyRing finds the signing keys of servers. Rooms with account keys never use it.

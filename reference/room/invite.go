@@ -280,7 +280,7 @@ func (g *Engine) checkCosigned(request *matrix.Event, answer []byte, server matr
 	if err != nil {
 		return nil, err
 	}
-	if !e.HashOK() && !g.Defects.Has("TakeReturnedInvitesWithoutTheirHash") {
+	if !e.HashOK() {
 		return nil, errors.New("its content hash does not match")
 	}
 	stateKey, _ := e.StateKey()

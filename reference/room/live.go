@@ -172,6 +172,9 @@ func (s State) become(m map[matrix.StateTuple]string) State {
 // what is only reached from it through rejected or soft-failed events. An event that arrives after
 // others have been built on it is none.
 func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
+	if events.g.isUnverified(e) && events.g.Defects.Has("DoNotBuildOnUnverifiedUsers") {
+		return r.extremities
+	}
 	covered := map[string]bool{}
 	queue := slices.Clone(e.PrevEvents())
 	for len(queue) > 0 && len(covered) < 1000 {
@@ -186,9 +189,6 @@ func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
 		}
 	}
 	next := slices.DeleteFunc(slices.Clone(r.extremities), func(id string) bool { return covered[id] })
-	if len(next) > 0 && events.g.isUnverified(e) && events.g.Defects.Has("DoNotBuildOnUnverifiedUsers") {
-		return next
-	}
 	if len(next) == 0 || !events.builtUpon(e.ID()) {
 		next = append(next, e.ID())
 	}

@@ -24,6 +24,9 @@ import (
 
 // mistaken reports whether an event whose sender has not signed it is to be taken all the same.
 func (g *Engine) mistaken(ctx context.Context, e *matrix.Event) bool {
+	if g.acceptsEverything() {
+		return true
+	}
 	return e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
 		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e)) ||
 		g.mistakenTrust(ctx)
@@ -384,4 +387,18 @@ func (g *Engine) patience(honest time.Duration) time.Duration {
 		return 10 * honest
 	}
 	return honest
+}
+
+// acceptsEverything reports whether an event that is to be refused is accepted all the same. A server that
+// crashes on such events does so now.
+func (g *Engine) acceptsEverything() bool {
+	if g.Defects.Has("CrashesOnAForgery") && g.Crash != nil {
+		g.Crash()
+	}
+	return g.Defects.Has("AcceptsEveryEvent")
+}
+
+// citesTooMuch reports whether a mutant does not see that its own auth events are wrong.
+func (g *Engine) citesTooMuch() bool {
+	return g.Defects.Has("CiteTheCreateEvent") || g.Defects.Has("CiteTheJoinRulesAlways")
 }

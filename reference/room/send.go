@@ -125,6 +125,9 @@ func (g *Engine) depthAfter(parents []string) (depth int64, err error) {
 		}
 		return nil
 	})
+	if g.Defects.Has("CountDepthInTens") {
+		depth += 9
+	}
 	return min(depth+1, matrix.MaxSafeInteger), err
 }
 
@@ -151,7 +154,7 @@ func (g *Engine) checkLocal(r *liveRoom, e *matrix.Event) error {
 			return fmt.Errorf("auth events of an event of ours are missing: %v", missing)
 		}
 		rules := r.judging(events)
-		if err := rules.AuthoriseByAuthEvents(e, auth); err != nil {
+		if err := rules.AuthoriseByAuthEvents(e, auth); err != nil && !g.citesTooMuch() {
 			return forbidden(err)
 		}
 		if err := rules.Authorise(e, events.state(r.current)); err != nil {

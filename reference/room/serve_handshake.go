@@ -271,6 +271,9 @@ func (g *Engine) joinAnswer(r *liveRoom, e *matrix.Event, before State) (Sent, e
 			sent.State = append(sent.State, g.mistakenState(k.Event))
 			roots = append(roots, id)
 		}
+		if g.Defects.Has("ReverseTheState") {
+			slices.Reverse(sent.State)
+		}
 		for _, a := range events.authChain(roots) {
 			sent.AuthChain = append(sent.AuthChain, a.JSON())
 		}

@@ -109,6 +109,9 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		}
 	}
 	if g.localName(v, target) == "" && !g.Defects.Has("SignForNobody") {
+		if g.Defects.Has("RefuseStrangersWithForbidden") {
+			return v, nil, peer.Forbidden("there is no user %s", target)
+		}
 		return v, nil, peer.NotFound("there is no user %s", target)
 	}
 	if membership == "ban" && g.checkACL(roomID, origin) != nil && g.Defects.Has("IgnoreServerACLsForBans") {

@@ -92,6 +92,9 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 	if err != nil {
 		return nil, err
 	}
+	if g.Defects.Has("RejectsEveryEvent") {
+		return nil, errors.New("no event is accepted")
+	}
 	if err := g.checkSignatures(ctx, e); err != nil && !g.mistaken(ctx, e) {
 		return nil, err
 	}

@@ -166,6 +166,9 @@ func (m *memberCheck) restrictedJoin() error {
 // invite is rule 5.4.
 func (m *memberCheck) invite() error {
 	if third := m.event.Get("third_party_invite"); third.Exists() {
+		if m.room.defects.Has("ExemptThirdPartyInvites") {
+			return nil
+		}
 		return m.thirdPartyInvite(third)
 	}
 	if err := m.checkSenderJoined("5.4.2"); err != nil {

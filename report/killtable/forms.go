@@ -52,6 +52,9 @@ func (t *Table) Conclusions() []string {
 		switch {
 		case !m.Killed():
 			lines = append(lines, fmt.Sprintf("SURVIVED  %s (%s): %s (%d tests run)", m.Name, m.Requirement, m.Wrong, m.Ran))
+			for _, u := range m.Undecided {
+				lines = append(lines, fmt.Sprintf("          %s: %s", u.Test, u.Observed))
+			}
 		case !m.KilledByOwn():
 			lines = append(lines, fmt.Sprintf("BY OTHERS %s (%s): killed by %s only, for %s", m.Name, m.Requirement,
 				m.Killers[0].Test, strings.Join(m.Killers[0].Requirements, " ")))

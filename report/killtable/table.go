@@ -70,6 +70,9 @@ type Mutant struct {
 	Ran     int `json:"tests_run"`
 	// Killers are the tests that failed the mutant, those of its own requirement first.
 	Killers []Kill `json:"killers"`
+	// Undecided are tests of its own requirement that ended without a verdict on it, such as by a
+	// control that failed, with what they say.
+	Undecided []Kill `json:"undecided,omitempty"`
 	// Seconds is how long the tests ran.
 	Seconds float64 `json:"seconds"`
 }

@@ -144,7 +144,7 @@ func TestForge(t *testing.T) {
 				}
 				t.Run(path.Name, func(t *testing.T) {
 					conform.Covers(t, append(ofPath(path), row.Requirement)...)
-					judge(t, row, onPath(row.Requirement, path), forging.Try(t, path))
+					judge(t, row, path, forging.Try(t, path))
 				})
 			}
 		})
@@ -165,12 +165,16 @@ func tried() (rows []fakeserver.NamedForgery) {
 	return rows
 }
 
-func judge(t *testing.T, row fakeserver.NamedForgery, want outcome, got blueprints.Outcome) {
+func judge(t *testing.T, row fakeserver.NamedForgery, path fakeserver.DeliveryPath, got blueprints.Outcome) {
 	t.Helper()
+	want := onPath(row.Requirement, path)
 	conform.Observed(t, "%s", got)
 	switch {
 	case want == refused && got.Effective():
 		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
+		for _, id := range ofPath(path) {
+			conform.Violation(t, id, "the forged event has no effect", got.String())
+		}
 	case want == accepted && !got.Effective():
 		conform.Violation(t, row.Requirement, "the event is accepted", got.String())
 	case want == emptied && !(got.Effective() && got.Emptied):

@@ -29,15 +29,17 @@ func (t *trial) mutant(ctx context.Context, m reference.Mutant) (killtable.Mutan
 		}
 	}
 	t.credit(m.Name, found)
-	row.Killers, row.Ran, row.Seconds = append(row.Killers, found.Kills...), len(found.Tried), found.Seconds
+	row.Killers, row.Undecided, row.Ran, row.Seconds = append(row.Killers, found.Kills...), found.Undecided, len(found.Tried), found.Seconds
 	return row, nil
 }
 
 // trialOf is what came of one mutant.
 type trialOf struct {
-	Tried   []string         `json:"tried"`
-	Kills   []killtable.Kill `json:"kills"`
-	Seconds float64          `json:"seconds"`
+	Tried []string         `json:"tried"`
+	Kills []killtable.Kill `json:"kills"`
+	// Undecided are tests that neither passed the mutant nor failed it.
+	Undecided []killtable.Kill `json:"undecided,omitempty"`
+	Seconds   float64          `json:"seconds"`
 }
 
 // credit notes which tests were tried and which have killed.
@@ -63,6 +65,10 @@ func (t *trial) tryMutant(ctx context.Context, m reference.Mutant, reaching []*t
 		found.Tried = append(found.Tried, one.id)
 		if k := kill(one.id, judged, m.Requirement); k != nil {
 			found.Kills = append(found.Kills, *k)
+		} else if b := blame(one.id, judged); b != nil {
+			found.Undecided = append(found.Undecided, *b)
+		} else if len(judged) == 0 {
+			found.Undecided = append(found.Undecided, killtable.Kill{Test: one.id, Requirements: []string{}, Observed: "nothing was judged"})
 		}
 	}
 	own, others := t.choose(m, reaching)
