@@ -10,22 +10,22 @@ import (
 
 // draft is the honest event in which forgeries of a kind are committed. Author sends it; second is
 // another user of the author's server, who authorises or is invited.
-func draft(kind fakeserver.Kind, author, second *fakeserver.User) fakeserver.Draft {
+func (r *Room) draft(kind fakeserver.Kind, author, second *fakeserver.User) fakeserver.Draft {
 	switch kind {
 	case fakeserver.LeaveEvent:
-		return fakeserver.Membership(author.KeyID(), "leave")
+		return fakeserver.Membership(r.UserID(author), "leave")
 	case fakeserver.JoinEvent:
-		return fakeserver.Membership(author.KeyID(), "join")
+		return fakeserver.Membership(r.UserID(author), "join")
 	case fakeserver.RestrictedJoinEvent:
-		d := fakeserver.Membership(author.KeyID(), "join").With("join_authorised_via_users_server", second.KeyID())
+		d := fakeserver.Membership(r.UserID(author), "join").With("join_authorised_via_users_server", r.UserID(second))
 		d.CoSigners = []*fakeserver.User{second}
 		return d
 	case fakeserver.InviteEvent:
-		d := fakeserver.Membership(second.KeyID(), "invite")
+		d := fakeserver.Membership(r.UserID(second), "invite")
 		d.CoSigners = []*fakeserver.User{second}
 		return d
 	case fakeserver.PowerLevelsEvent:
-		return fakeserver.State("m.room.power_levels", "", powerLevels(author.KeyID()))
+		return fakeserver.State("m.room.power_levels", "", powerLevels(r.UserID(author)))
 	case fakeserver.JoinRulesEvent:
 		return fakeserver.State("m.room.join_rules", "", map[string]any{"join_rule": "public", "org.countersign.tag": Unique("tag")})
 	default:
@@ -56,7 +56,7 @@ func Probe() fakeserver.Draft {
 func (r *Room) cast(t testing.TB, kind fakeserver.Kind) *fakeserver.User {
 	t.Helper()
 	setup := conform.Setup(t)
-	hosted := r.Room.State("m.room.create", "").Sender() == r.Fay.ID(r.Version)
+	hosted := r.FayMade()
 	switch kind {
 	case fakeserver.JoinEvent, fakeserver.LeaveEvent:
 		return nil
@@ -76,8 +76,8 @@ func (r *Room) cast(t testing.TB, kind fakeserver.Kind) *fakeserver.User {
 			return r.Fay
 		}
 		admin := r.Peer.Member(t, "admin")
-		r.Keep(t, r.Forge(t, admin, fakeserver.Membership(admin.ID(r.Version), "join"), fakeserver.Forgery{}))
-		levels := fakeserver.State("m.room.power_levels", "", powerLevels(admin.ID(r.Version)))
+		r.Keep(t, r.Forge(t, admin, fakeserver.Membership(r.UserID(admin), "join"), fakeserver.Forgery{}))
+		levels := fakeserver.State("m.room.power_levels", "", powerLevels(r.UserID(admin)))
 		r.Keep(t, r.Forge(t, r.Fay, levels, fakeserver.Forgery{}))
 		return admin
 	}
@@ -91,13 +91,13 @@ func (r *Room) author(t testing.TB, kind fakeserver.Kind, author *fakeserver.Use
 		author = r.Peer.Member(t, "mallory")
 	}
 	if kind == fakeserver.LeaveEvent {
-		MustSend(conform.Setup(t), r.Room, author, fakeserver.Membership(author.ID(r.Version), "join"))
+		MustSend(conform.Setup(t), r.Room, author, fakeserver.Membership(r.UserID(author), "join"))
 	}
 	second := r.Fay
 	if kind == fakeserver.InviteEvent {
 		second = r.Peer.Member(t, "guest")
 	}
-	d := draft(kind, author, second)
+	d := r.draft(kind, author, second)
 	if kind == fakeserver.PowerLevelsEvent {
 		// What is there stays, so that nothing is changed that is beyond a moderator's power.
 		levels := r.Room.State("m.room.power_levels", "").Get("@this").Value().(map[string]any)
@@ -107,35 +107,44 @@ func (r *Room) author(t testing.TB, kind fakeserver.Kind, author *fakeserver.Use
 	return author, d
 }
 
-// An author gives an event its author and its draft.
-type author func(t testing.TB) (*fakeserver.User, fakeserver.Draft)
+// An author builds the next event in which a forgery can be committed.
+type author func(t testing.TB, f fakeserver.Forgery) fakeserver.Forged
 
-// casting brings the room into the state in which events of the kind are honest.
-func (r *Room) casting(t testing.TB, kind fakeserver.Kind) author {
+// casting brings the room into the state in which events of the row's kind are honest.
+func (r *Room) casting(t testing.TB, row fakeserver.NamedForgery) author {
 	t.Helper()
-	user := r.cast(t, kind)
-	return func(t testing.TB) (*fakeserver.User, fakeserver.Draft) { return r.author(t, kind, user) }
+	if r.Version.HasParticipation() {
+		return r.castingServers(t, row)
+	}
+	user := r.cast(t, row.On)
+	return func(t testing.TB, f fakeserver.Forgery) fakeserver.Forged {
+		author, d := r.author(t, row.On, user)
+		return r.Forge(t, author, d, f)
+	}
 }
 
 // handingIn is the author of the memberships that are handed in: a new user each, who has knocked
 // before leaving.
 func (r *Room) handingIn(t testing.TB, membership string, row fakeserver.NamedForgery) author {
 	t.Helper()
+	if r.Version.HasParticipation() {
+		r.castServers(t, row)
+	}
 	user := func(t testing.TB, name string) *fakeserver.User {
 		user := r.Peer.Member(t, name)
 		if membership == "leave" {
-			MustSend(conform.Setup(t), r.Room, user, fakeserver.Membership(user.ID(r.Version), "knock"))
+			MustSend(conform.Setup(t), r.Room, user, fakeserver.Membership(r.UserID(user), "knock"))
 		}
 		return user
 	}
 	if membership == "leave" && row.Forgery.Sender == "{victim}" {
 		// Not alice: when she is made to leave, nothing more can be observed.
 		victim := user(t, "victim")
-		r.Room.SetCast(fakeserver.Cast{Victim: string(victim.ID(r.Version)), VictimName: victim.Name()})
+		r.Room.SetCast(fakeserver.Cast{Victim: string(r.UserID(victim)), VictimName: victim.Name()})
 	}
-	return func(t testing.TB) (*fakeserver.User, fakeserver.Draft) {
+	return func(t testing.TB, f fakeserver.Forgery) fakeserver.Forged {
 		mallory := user(t, "mallory")
-		return mallory, fakeserver.Membership(mallory.ID(r.Version), membership).With("body", "honest")
+		return r.Forge(t, mallory, fakeserver.Membership(r.UserID(mallory), membership).With("body", "honest"), f)
 	}
 }
 
@@ -154,10 +163,13 @@ func (f *Forging) hosted(t testing.TB, carries fakeserver.Carries) (*Room, autho
 	}
 	if f.public == nil {
 		room := f.AnotherHosted(t, Create("power_level_content_override", powerLevels("")))
-		f.public, f.author = room, room.casting(t, f.row.On)
+		f.public, f.author = room, room.casting(t, f.row)
 	}
-	if carries == fakeserver.Joins {
+	switch carries {
+	case fakeserver.Joins:
 		return f.public, f.public.handingIn(t, carries.Membership(), f.row)
+	case fakeserver.Requests:
+		return f.public, f.public.requesting()
 	}
 	return f.public, f.author
 }

@@ -164,7 +164,27 @@ func (r *Room) mustEnter(t testing.TB, client *csapi.Client, via matrix.ServerNa
 		}
 		return true, nil
 	})
+	r.mustBeIn(t, client)
+}
+
+// mustBeIn waits until a client is told that it is in the room.
+func (r *Room) mustBeIn(t testing.TB, client *csapi.Client) {
+	t.Helper()
 	client.MustSyncUntil(t, "to be in "+r.ID, func(v *csapi.View) bool { return v.Room(r.ID).Section == "join" })
+}
+
+// enter has alice join a room that fay made, and returns the answer. Where servers participate, fay accepts
+// hers as soon as it requests, and alice asks again unless her homeserver has joined at once.
+func (r *Room) enter(t testing.TB) *csapi.Response {
+	t.Helper()
+	if r.Version.HasParticipation() {
+		r.Room.AcceptRequests(r.Fay)
+	}
+	response := r.Alice.Join(t, r.ID, string(r.Peer.Name()))
+	if !response.OK() && r.keyAt(t, r.At, matrix.Accepted) != "" {
+		return r.Alice.Join(t, r.ID, string(r.Peer.Name()))
+	}
+	return response
 }
 
 // ServerKey is the key of the homeserver under test in the room: the accepted one that names its domain.
@@ -251,4 +271,17 @@ func (r *Room) AnotherServer(t testing.TB, p matrix.Participation) matrix.Server
 		r.AliceRevokes(t, name)
 	}
 	return key
+}
+
+// bring gives a server key a participation, where fay may decide: the server requests, and fay accepts and
+// revokes it.
+func (r *Room) bring(t testing.TB, key matrix.ServerKeyPair, p matrix.Participation) {
+	t.Helper()
+	MustSend(t, r.Room, r.Fay, r.Room.Asks(key))
+	if p != matrix.Requested {
+		r.FayAccepts(t, key.Key().Name())
+	}
+	if p == matrix.Revoked {
+		r.FayRevokes(t, key.Key().Name())
+	}
 }
