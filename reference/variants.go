@@ -1,5 +1,7 @@
 package reference
 
+import "slices"
+
 // A Variant is a permitted alternative: a homeserver that takes one decision differently, and within
 // its rights. A fair suite lets it pass. Some are mutants, too: they depart from the recommended reading of
 // an ambiguous text, which fails a server only in a strict run.
@@ -13,7 +15,7 @@ type Variant struct {
 }
 
 // Variants are all variants.
-func Variants() []Variant { return variants[:] }
+func Variants() []Variant { return slices.Concat(variants[:], consensusVariants[:]) }
 
 var variants = [...]Variant{
 	{"MintKeysAtRegistration", "MSC4243-KEY-04", "makes account keys when accounts are made, not when they are first needed"},

@@ -18,15 +18,16 @@ type Probe struct {
 }
 
 // Probes are the edge cases that a server is probed with: few enough to be sent to it, and enough to
-// tell any two of [Rules] apart.
+// tell any two of [Rules] apart. No two have the same key, unless it is an ordinary one: each has a place of its own in
+// the state of a room.
 func Probes() []Probe {
 	return []Probe{
 		{"ED01", "the key is the identity", Case{KeyBytes: identityPoint}},
 		{"ED02", "the key is 32 zero bytes, of order 4", Case{KeyBytes: orderFour}},
 		{"ED03", "the key has order 2", Case{KeyBytes: orderTwo}},
 		{"ED04", "the key has order 8, and 8 divides the hash", Case{KeyBytes: orderEight}},
-		{"ED05", "the key has order 8, and S is 0", Case{KeyBytes: orderEight, RZero: true}},
-		{"ED06", "the key has order 8, and 8 does not divide the hash", Case{KeyBytes: orderEight, Misfit: true}},
+		{"ED05", "the key has order 8, and S is 0", Case{KeyBytes: orderEightNegative, RZero: true}},
+		{"ED06", "the key has order 8, and 8 does not divide the hash", Case{KeyBytes: orderEightOther, Misfit: true}},
 		{"ED07", "the key is the identity, encoded as p + 1", Case{KeyBytes: identityNonCanonical}},
 		{"ED08", "the key is the identity, with the sign of a zero", Case{KeyBytes: identityNegativeZero}},
 		{"ED09", "the key has order 4, encoded as p", Case{KeyBytes: orderFourNonCanonical}},
@@ -40,7 +41,7 @@ func Probes() []Probe {
 		{"ED17", "8 divides the hash only after it is reduced", Case{KeyTorsion: 1, Hash: OnlyReducedFits}},
 		{"ED18", "8 divides the hash only before it is reduced", Case{KeyTorsion: 1, Hash: OnlyUnreducedFits, MisfitBy: 1}},
 		{"ED19", "S is an ordinary one plus the group order", Case{AddL: 1}},
-		{"ED20", "S is the group order", Case{KeyBytes: identityPoint, RZero: true, AddL: 1}},
+		{"ED20", "S is the group order; the key has order 4", Case{KeyBytes: orderFourNegative, RZero: true, AddL: 1}},
 		{"ED21", "the key is no point of the curve", Case{KeyBytes: offCurve}},
 		{"ED22", "R has a part of order 4; the key is ordinary", Case{RTorsion: 2, Misfit: true}},
 		{"ED23", "R has a part of order 2; the key is ordinary", Case{RTorsion: 4, Misfit: true}},

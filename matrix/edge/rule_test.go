@@ -95,7 +95,7 @@ func TestRules_RefuseOtherMessagesAndLengths(t *testing.T) {
 // A case has one signature for a message, and no two cases share a nonce.
 func TestSign_IsReproducible(t *testing.T) {
 	t.Parallel()
-	seen := map[string]string{}
+	seen, keys := map[string]string{}, map[string]string{}
 	for _, p := range edge.Probes() {
 		_, message, first := signature(t, p.Case)
 		again, err := p.Case.Sign(testKey(), message)
@@ -106,5 +106,9 @@ func TestSign_IsReproducible(t *testing.T) {
 			seen[string(first[:32])] = p.ID
 		}
 		require.NotEmpty(t, p.Case.Flags(), p.ID)
+		if p.Case.KeyBytes != "" {
+			require.Empty(t, keys[p.Case.KeyBytes], p.ID)
+			keys[p.Case.KeyBytes] = p.ID
+		}
 	}
 }

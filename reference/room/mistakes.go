@@ -28,7 +28,7 @@ func (g *Engine) mistaken(ctx context.Context, e *matrix.Event) bool {
 		return true
 	}
 	return e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
-		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e)) ||
+		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e) || g.signedOtherwise(e)) ||
 		g.mistakenTrust(ctx)
 }
 
@@ -280,6 +280,9 @@ func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
 func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
 	if e.Version().Identity != matrix.AccountKeyIdentity {
 		return nil
+	}
+	if err := g.refusedElsewhere(e); err != nil {
+		return err
 	}
 	age := g.Clock().Sub(time.UnixMilli(e.OriginServerTS())).Abs()
 	switch {

@@ -88,13 +88,14 @@ func (g *Engine) checkSignatureOf(e *matrix.Event, server matrix.ServerName, fin
 // hash. It returns the event as it is to be processed: redacted when the hash does not match, and
 // without unsigned, which only its sender vouches for.
 func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*matrix.Event, error) {
-	e, err := matrix.ParseEvent(v, pdu)
+	e, err := g.readEvent(v, pdu)
 	if err != nil {
 		return nil, err
 	}
 	if g.Defects.Has("RejectsEveryEvent") {
 		return nil, errors.New("no event is accepted")
 	}
+	g.breakDown(ctx, e)
 	if err := g.checkSignatures(ctx, e); err != nil && !g.mistaken(ctx, e) {
 		return nil, err
 	}
