@@ -139,8 +139,7 @@ func (r *Room) handingIn(t testing.TB, membership string, row fakeserver.NamedFo
 	}
 	if membership == "leave" && row.Forgery.Sender == "{victim}" {
 		// Not alice: when she is made to leave, nothing more can be observed.
-		victim := user(t, "victim")
-		r.Room.SetCast(fakeserver.Cast{Victim: string(r.UserID(victim)), VictimName: victim.Name()})
+		r.castKnocker(t, user)
 	}
 	return func(t testing.TB, f fakeserver.Forgery) fakeserver.Forged {
 		mallory := user(t, "mallory")
@@ -172,4 +171,23 @@ func (f *Forging) hosted(t testing.TB, carries fakeserver.Carries) (*Room, autho
 		return f.public, f.public.requesting()
 	}
 	return f.public, f.author
+}
+
+// castKnocker makes somebody who has knocked the victim of the forgeries: where servers participate,
+// through another server than the forger's.
+func (r *Room) castKnocker(t testing.TB, knocking func(testing.TB, string) *fakeserver.User) {
+	t.Helper()
+	if !r.Version.HasParticipation() {
+		victim := knocking(t, "victim")
+		r.Room.SetCast(fakeserver.Cast{Victim: string(r.UserID(victim)), VictimName: victim.Name()})
+		return
+	}
+	setup := conform.Setup(t)
+	victim := actor{r.Peer.Member(t, "victim"), r.Peer.MintServerKey()}
+	r.bring(setup, victim.key, matrix.Accepted)
+	id := victim.IDThrough(r.Version, victim.key)
+	MustSend(setup, r.Room, victim.User, fakeserver.Membership(id, "knock").Through(victim.key))
+	cast := r.Room.Cast()
+	cast.Victim, cast.VictimName = string(id), victim.Name()
+	r.Room.SetCast(cast)
 }

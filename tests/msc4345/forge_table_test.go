@@ -63,10 +63,23 @@ func ownTest(requirement string) bool { return requirement == "MSC4345-FORGE-23"
 
 // onPath is what a forgery comes to on one path, where that is not the same on all.
 func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) outcome {
-	if row.Name == "request-after-revocation" && path.Carries == fakeserver.Requests {
-		return refused
+	told := path.Needs == fakeserver.Join || path.Asks == fakeserver.OpStateIDs
+	switch {
+	case row.Requirement == "MSC4345-FORGE-17" && row.Forgery.Cite == fakeserver.StaleParticipation && told:
+		// It may have been sent before the revocation: a state that a server is told does not say.
+		return recorded
+	case path.Carries == fakeserver.Invitations:
+		// D-39: how somebody is invited whose server the room does not know is not said, and so neither
+		// who must have signed the event before the invited server has completed it.
+		return recorded
 	}
 	return outcomeOf(row.Requirement)
+}
+
+// blind reports whether nothing could be seen of a forgery on a path: the revocation of fay's server takes
+// the place of its acceptance in the state that the homeserver is told, which then never takes a fence.
+func blind(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) bool {
+	return row.Requirement == "MSC4345-FORGE-19" && path.Needs == fakeserver.Join
 }
 
 // The m.server.participation authorization rule, and "Participation semantics" before it. Every forgery of
@@ -79,7 +92,7 @@ func TestForge(t *testing.T) {
 			conform.Covers(t, row.Requirement)
 			forging := blueprints.NewForging(t, v, row)
 			for _, path := range fakeserver.DeliveryPathsIn(v) {
-				if path.Refuses(row) != "" {
+				if path.Refuses(row) != "" || blind(row, path) {
 					continue
 				}
 				t.Run(path.Name, func(t *testing.T) {
