@@ -46,12 +46,12 @@ func (d *Directory) AccountName(user matrix.UserID, domain matrix.ServerName) (n
 	return e.Name.Localpart(), e.State == Verified
 }
 
-// AnswerPortable is Answer for accounts of rooms of MSC4348: keys that the asking server may not know of
-// are answered as if they did not exist. shared reports whether it may know of a portable user, who has
-// been erased or not: D-51, there must be a room in which both are ("the requested server must verify that
-// the requesting server is participating in common rooms to those of the queried account key").
-func (d *Directory) AnswerPortable(body []byte, shared func(user matrix.UserID, erased bool) (bool, error)) ([]byte, error) {
+// AnswerTo is Answer to a server that may not know of every account: keys that it may not know of are answered as if
+// they did not exist. known reports whether it may know of an account, given as a portable user ID, who has been
+// erased or not. D-51: for accounts of rooms of MSC4348 there must be a room in which both are ("the requested server
+// must verify that the requesting server is participating in common rooms to those of the queried account key").
+func (d *Directory) AnswerTo(body []byte, known func(user matrix.UserID, erased bool) (bool, error)) ([]byte, error) {
 	return d.answer(body, func(key string, entry json.RawMessage) (bool, error) {
-		return shared(matrix.UserID("@"+key), isErasure(entry))
+		return known(matrix.UserID("@"+key), isErasure(entry))
 	})
 }

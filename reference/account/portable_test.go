@@ -117,7 +117,7 @@ func TestPortableAnswersAreForAcquaintances(t *testing.T) {
 		"account_keys": []string{known.Key().String(), stranger.Key().String(), missing.Key().String()},
 		"erasure":      map[string]any{"id": 0},
 	})
-	raw, err := f.AnswerPortable(request, func(user matrix.UserID, erased bool) (bool, error) {
+	raw, err := f.AnswerTo(request, func(user matrix.UserID, erased bool) (bool, error) {
 		return user == portable(known) && !erased || user == portable(gone) && erased, nil
 	})
 	require.NoError(t, err)
@@ -129,6 +129,6 @@ func TestPortableAnswersAreForAcquaintances(t *testing.T) {
 		"a key that may not be known looks like one that does not exist")
 	require.Equal(t, "M_UNKNOWN", answer.Get("account_keys."+stranger.Key().String()+".errcode").Str)
 
-	_, err = f.AnswerPortable([]byte(`{"account_keys":7}`), nil)
+	_, err = f.AnswerTo([]byte(`{"account_keys":7}`), nil)
 	require.ErrorAs(t, err, new(*peer.Error))
 }

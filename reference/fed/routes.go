@@ -270,14 +270,16 @@ func (s *Server) ban(r *request) (any, error) {
 }
 
 func (s *Server) queryAccounts(r *request) (any, error) {
-	answer, err := s.Directory.Answer(r.body)
+	answer, err := s.Directory.AnswerTo(r.body, func(user matrix.UserID, erased bool) (bool, error) {
+		return s.Engine.MayKnowAccountKey(user, erased, r.origin)
+	})
 	return json.RawMessage(answer), err
 }
 
 // queryPortableAccounts is queryAccounts for accounts of rooms of MSC4348, about which only those are
 // told who are in a room with them.
 func (s *Server) queryPortableAccounts(r *request) (any, error) {
-	answer, err := s.Directory.AnswerPortable(r.body, func(user matrix.UserID, erased bool) (bool, error) {
+	answer, err := s.Directory.AnswerTo(r.body, func(user matrix.UserID, erased bool) (bool, error) {
 		return s.Engine.MayKnowAccount(user, erased, r.origin)
 	})
 	return json.RawMessage(answer), err

@@ -23,6 +23,26 @@ func (g *Engine) MayKnowAccount(user matrix.UserID, erased bool, server matrix.S
 	return false, nil
 }
 
+// MayKnowAccountKey is MayKnowAccount for who asks as MSC4243 has it, where anybody may: of an account that is, or
+// was, in rooms of MSC4348 alone only acquaintances are told by that way either. MSC4348 speaks of "the same" endpoint.
+func (g *Engine) MayKnowAccountKey(user matrix.UserID, erased bool, server matrix.ServerName) (bool, error) {
+	public, portable := false, false
+	for _, name := range []matrix.UserID{user, user + ":" + matrix.UserID(g.ServerName)} {
+		memberships, err := g.Memberships(name)
+		if err != nil {
+			return false, err
+		}
+		for _, m := range memberships {
+			public = public || m.Version.Identity == matrix.AccountKeyIdentity
+			portable = portable || m.Version.HasPortableAccounts()
+		}
+	}
+	if public || !portable {
+		return true, nil
+	}
+	return g.MayKnowAccount(user, erased, server)
+}
+
 // participatesAs reports whether a server that says that it is of a domain is accepted in a room. Whether
 // the domain is that server's need not be known: who asks has proved to be of the domain.
 func (g *Engine) participatesAs(roomID string, domain matrix.ServerName) (accepted bool, err error) {
