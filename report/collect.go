@@ -75,6 +75,7 @@ type node struct {
 	observed   string
 	transcript string
 	scenario   string
+	probes     []verdict.Probe
 	output     tail
 	// unselected says that the run did not ask for the test.
 	unselected bool
@@ -237,6 +238,13 @@ func (c *Collector) attribute(n *node, key, value string) {
 		n.scenario = value
 	case verdict.AttrUnselected:
 		n.unselected = true
+	case verdict.AttrProbe:
+		var p verdict.Probe
+		if err := json.Unmarshal([]byte(value), &p); err != nil {
+			n.findings = append(n.findings, verdict.Finding{Verdict: verdict.Error, Observed: "a probe cannot be read: " + err.Error()})
+			return
+		}
+		n.probes = append(n.probes, p)
 	case verdict.AttrFinding:
 		var f verdict.Finding
 		if err := json.Unmarshal([]byte(value), &f); err != nil {

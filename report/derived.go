@@ -8,6 +8,7 @@ type document struct {
 	*Run
 	Forgeries    []ForgeryTable `json:"forgeries"`
 	Fingerprints []Fingerprint  `json:"fingerprints"`
+	Consensus    *Consensus     `json:"consensus,omitempty"`
 }
 
 // Fingerprint is what a server was seen to do where nothing is judged. Servers with different

@@ -70,7 +70,11 @@ func Marshal(run *Run) ([]byte, error) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(document{run, Forgeries(run), Fingerprints(run)}); err != nil {
+	consensus, err := ConsensusOf(run)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the report: %w", err)
+	}
+	if err := encoder.Encode(document{run, Forgeries(run), Fingerprints(run), consensus}); err != nil {
 		return nil, fmt.Errorf("cannot write the report: %w", err)
 	}
 	return text.Bytes(), nil

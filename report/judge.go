@@ -102,6 +102,7 @@ func newTest(suite string, n *node) Test {
 		DurationSeconds: n.elapsed,
 		Transcript:      n.transcript,
 		Scenario:        n.scenario,
+		Probes:          n.probes,
 		Output:          tidy(n.output.String()),
 	}
 }

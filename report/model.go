@@ -178,6 +178,8 @@ type Test struct {
 	Repeats *Counts `json:"repeats,omitempty"`
 	// Transcript is the path of a file with what was on the wire, or empty.
 	Transcript string `json:"transcript,omitempty"`
+	// Probes are what the server made of events on which servers differ.
+	Probes []verdict.Probe `json:"probes,omitempty"`
 	// Scenario is what the test's transcript shows, of a test that is worth looking at even if nothing
 	// went wrong; or empty.
 	Scenario string `json:"scenario,omitempty"`

@@ -49,6 +49,7 @@ func (p *Printer) Print(run *Run, path string) {
 	}
 	p.remarks(run, tests, verdict.Info, "Recorded")
 	p.remarks(run, tests, verdict.Warn, "Warnings")
+	p.consensus(run)
 	p.known(run)
 	p.flaky(run)
 	p.problems(run, tests)
