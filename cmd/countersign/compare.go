@@ -56,7 +56,10 @@ The exit code is 0 whether they agree or not, and 4 when there is nothing to com
 			if err != nil {
 				return err
 			}
-			m := compare.SideBySide(runs)
+			m, err := compare.SideBySide(runs)
+			if err != nil {
+				return err
+			}
 			m.Print(a.out, a.width())
 			if m.Compared == 0 {
 				return exitf(report.ExitNothingRan, "nothing was compared: no two reports judge the same requirement")

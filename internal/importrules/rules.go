@@ -32,7 +32,7 @@ var rules = [...]rule{
 	{folder: "helpers", may: []string{"deploy", "fakeserver", "matrix", "requirements", "report/verdict"}, because: "a black box stays black"},
 	{folder: "blueprints", may: []string{"deploy", "fakeserver", "helpers", "matrix"}, because: "a black box stays black"},
 	{folder: "tests", may: []string{"blueprints", "fakeserver", "helpers", "matrix"}, because: "the tests know no implementation"},
-	{folder: "cmd/countersign", may: []string{"deploy", "helpers/conform", "matrix", "reference", "report", "requirements"}, because: "the command line puts the parts together"},
+	{folder: "cmd/countersign", may: []string{"deploy", "helpers/conform", "matrix", "reference", "report", "requirements", "vectors"}, because: "the command line puts the parts together"},
 	{folder: "internal/importrules", because: "it reads sources"},
 	{folder: "internal/deps", anyModule: true, because: "it names modules"},
 }

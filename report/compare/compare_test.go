@@ -106,7 +106,8 @@ func TestJudge_EveryPair(t *testing.T) {
 }
 
 func TestMatrix(t *testing.T) {
-	m := SideBySide([]*report.Run{before(t), after(t), sample.Mixed(t)})
+	m, err := SideBySide([]*report.Run{before(t), after(t), sample.Mixed(t)})
+	require.NoError(t, err)
 	var ids []string
 	for _, row := range m.Disagreements {
 		ids = append(ids, row.ID)
@@ -121,10 +122,11 @@ func TestMatrix(t *testing.T) {
 
 // The rows stay in the catalogue's order, whichever runs have them.
 func TestMatrix_Order(t *testing.T) {
-	m := SideBySide([]*report.Run{
+	m, err := SideBySide([]*report.Run{
 		sample.Run(t, "TestA MSC4243-SIG-02 PASS"),
 		sample.Run(t, "TestA MSC4243-SIG-01 PASS", "TestB MSC4243-SIG-03 PASS", "TestC MSC4243-KEY-01 PASS"),
 	})
+	require.NoError(t, err)
 	var areas []string
 	for _, a := range m.Areas {
 		areas = append(areas, a.Area)

@@ -19,6 +19,10 @@ type Matrix struct {
 	// Splits are behaviours that no requirement judges and that differ: servers that treat one event
 	// differently stop agreeing on the state of a room.
 	Splits []Split
+	// RoomSplits are the pairs of servers that an attacker can make disagree about a room.
+	RoomSplits []RoomSplit
+	// probed is how many of the runs have probes.
+	probed int
 	// Compared is how many requirements at least two of the runs judged.
 	Compared int
 }
@@ -56,8 +60,9 @@ type Split struct {
 	Observed []string
 }
 
-// SideBySide compares runs of at least two servers, or of two versions of one.
-func SideBySide(runs []*report.Run) *Matrix {
+// SideBySide compares runs of at least two servers, or of two versions of one. The error is about the
+// catalogue or the vectors that the program was built with.
+func SideBySide(runs []*report.Run) (*Matrix, error) {
 	m := &Matrix{}
 	for i, run := range runs {
 		m.Columns = append(m.Columns, Column{letters(i), title(run), run})
@@ -73,7 +78,7 @@ func SideBySide(runs []*report.Run) *Matrix {
 		}
 	}
 	m.splits()
-	return m
+	return m, m.roomSplits()
 }
 
 // matrixRow is a row with what is needed to sort it in.
@@ -144,6 +149,9 @@ func (r *Row) disagrees() bool {
 	return false
 }
 
+// probed is the beginning of the IDs of requirements that probes are about.
+const probed = "CONSENSUS-"
+
 // splits compares what tests recorded about requirements that judge nothing.
 func (m *Matrix) splits() {
 	type question struct{ requirement, test string }
@@ -151,6 +159,9 @@ func (m *Matrix) splits() {
 	var order []question
 	for column := range m.Columns {
 		for _, seenBy := range report.Fingerprints(m.Columns[column].Run) {
+			if strings.HasPrefix(seenBy.Requirement, probed) {
+				continue // roomSplits compares them
+			}
 			q := question{seenBy.Requirement, seenBy.Test}
 			if seen[q] == nil {
 				seen[q] = make([]string, len(m.Columns))

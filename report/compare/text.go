@@ -137,8 +137,22 @@ func (m *Matrix) Print(w io.Writer, width int) {
 			}
 		}
 	}
+	for _, s := range m.RoomSplits {
+		a, b := m.Columns[s.A].Letter, m.Columns[s.B].Letter
+		page.Line("\nSPLIT %s and %s: %s that an attacker can split a room with", a, b, plural(len(s.Events), "event"))
+		for _, e := range s.Events {
+			page.Line("")
+			page.Line("  %s  %s", e.Probe, e.Title)
+			page.Field("", e.sentence(a, b))
+			page.Field("    "+a, fmt.Sprintf("%s, sha256 %s", e.A.EventID, e.A.EventSHA256))
+			page.Field("    "+b, fmt.Sprintf("%s, sha256 %s", e.B.EventID, e.B.EventSHA256))
+		}
+	}
 	page.Line("\n%s that several judged: %s, %s",
 		plural(m.Compared, "requirement"), plural(len(m.Disagreements), "disagreement"), plural(len(m.Splits), "split"))
+	if m.probed > 1 {
+		page.Line("%s of the %d servers that were probed can be made to disagree about a room", plural(len(m.RoomSplits), "pair"), m.probed)
+	}
 }
 
 // areas is a table: per area and run, how many pass of how many, and what else there is.
