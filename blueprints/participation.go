@@ -120,15 +120,19 @@ func (r *Room) FayMade() bool {
 	return r.Room != nil && r.Room.State("m.room.create", "").Sender() == r.UserID(r.Fay)
 }
 
+// via is the server of whoever made the room.
+func (r *Room) via() matrix.ServerName {
+	if r.FayMade() {
+		return r.Peer.Name()
+	}
+	return r.At
+}
+
 // Requests has a client try to join the room, so that its homeserver requests to participate there, and
 // returns the key that it requests for. Whatever the client is told meanwhile is not judged.
 func (r *Room) Requests(t testing.TB, client *csapi.Client) matrix.ServerName {
 	t.Helper()
-	via := r.At
-	if r.FayMade() {
-		via = r.Peer.Name()
-	}
-	client.Join(t, r.ID, string(via))
+	client.Join(t, r.ID, string(r.via()))
 	domain := matrix.ServerName(client.Server().Name())
 	var key matrix.ServerName
 	wait.For(t, fmt.Sprintf("%s to request to participate in %s", domain, r.ID), func(context.Context) (bool, error) {
@@ -144,20 +148,19 @@ func (r *Room) Requests(t testing.TB, client *csapi.Client) matrix.ServerName {
 func (r *Room) LetIn(t testing.TB, client *csapi.Client) matrix.ServerName {
 	t.Helper()
 	key := r.Requests(t, client)
-	via := r.At
 	if r.FayMade() {
 		r.FayAccepts(t, key)
-		via = r.Peer.Name()
 	} else {
 		r.AliceAccepts(t, key)
 	}
-	r.mustEnter(t, client, via)
+	r.MustEnter(t, client)
 	return key
 }
 
-// mustEnter has a client whose homeserver was accepted join the room.
-func (r *Room) mustEnter(t testing.TB, client *csapi.Client, via matrix.ServerName) {
+// MustEnter has a client whose homeserver was accepted join the room.
+func (r *Room) MustEnter(t testing.TB, client *csapi.Client) {
 	t.Helper()
+	via := r.via()
 	wait.For(t, client.UserID+" to join "+r.ID, func(context.Context) (bool, error) {
 		if response := client.Join(t, r.ID, string(via)); !response.OK() {
 			return false, fmt.Errorf("the homeserver answers %s", response)
