@@ -11,6 +11,8 @@ var consensusMutants = [...]Mutant{
 	{"WriteKeysUnescaped", "CONSENSUS-CJ-01", "does not escape what has to be escaped before it checks a signature"},
 	{"SortKeysByUTF16", "CONSENSUS-CJ-10", "sorts keys by UTF-16 before it checks a signature"},
 	{"FoldPropertyNames", "CONSENSUS-CJ-11", "takes SENDER for sender"},
-	{"PanicAtLongKeys", "CONSENSUS-LIVE-01", "panics at an account key of 33 bytes"},
+	{"ClampLargeNumbers", "CONSENSUS-CJ-07", "reads 2^53 as the largest number that canonical JSON has"},
+	{"AcceptWhatIsNoKey", "CONSENSUS-LP-09", "takes whom it finds no account key of for somebody whose signature need not be checked"},
+	{"PanicAtOddKeys", "CONSENSUS-LIVE-01", "panics at an account key that has not 32 bytes"},
 	{"HangAtLongKeys", "CONSENSUS-LIVE-01", "never answers a request with an account key of 33 bytes"},
 }

@@ -8,6 +8,7 @@ var consensusVariants = [...]Variant{
 	{"VerifyUpToOrderFour", "CONSENSUS-ED-22", "verifies Ed25519 as libsodium's master branch does: the two sides may differ by a point of order 4"},
 	{"VerifyWithCofactor", "CONSENSUS-ED-12", "verifies Ed25519 as newer Bouncy Castle does: with the cofactor, keys of small order excluded"},
 	{"VerifyAsZIP215", "CONSENSUS-ED-13", "verifies Ed25519 as noble does: with the cofactor, every encoding of every point"},
+	{"RequireKeysOfPrimeOrder", "CONSENSUS-ED-15", "verifies Ed25519 by a rule that is stricter still: keys have no part of small order"},
 	{"TakeURLSafeSignatures", "CONSENSUS-SG-01", "decodes signatures in either alphabet of base64"},
 	{"RefusePaddedSignatures", "CONSENSUS-SG-02", "refuses padded signatures"},
 	{"IgnoreUnusedBitsOfSignatures", "CONSENSUS-SG-03", "decodes signatures whose unused bits are set"},

@@ -123,3 +123,24 @@ func decode(encoded []byte, nonCanonical, small bool) (*edwards25519.Point, bool
 func smallOrder(p *edwards25519.Point) bool {
 	return new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1
 }
+
+// HasTorsion reports whether a point has a part of small order: whether the group order times the point is
+// something else than nothing. What is no point has none.
+func HasTorsion(encoded []byte) bool {
+	point, err := new(edwards25519.Point).SetBytes(encoded)
+	if err != nil {
+		return false
+	}
+	// The order is 0 as a scalar, so that it takes the one below and another point.
+	minusOne := new(edwards25519.Scalar).Negate(one())
+	times := new(edwards25519.Point).ScalarMult(minusOne, point)
+	return times.Add(times, point).Equal(edwards25519.NewIdentityPoint()) != 1
+}
+
+func one() *edwards25519.Scalar {
+	s, err := new(edwards25519.Scalar).SetCanonicalBytes(append([]byte{1}, make([]byte, 31)...))
+	if err != nil {
+		panic(err) // 1 is below the group order
+	}
+	return s
+}

@@ -92,6 +92,16 @@ func TestRules_RefuseOtherMessagesAndLengths(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestHasTorsion(t *testing.T) {
+	t.Parallel()
+	for _, p := range edge.Probes() {
+		key, err := p.Case.Key(testKey())
+		require.NoError(t, err)
+		want := p.Case.KeyTorsion != 0 || p.Case.KeyBytes != "" && p.ID != "ED01" && p.ID != "ED07" && p.ID != "ED08" && p.ID != "ED21"
+		require.Equal(t, want, edge.HasTorsion(key[:]), p.ID)
+	}
+}
+
 // A case has one signature for a message, and no two cases share a nonce.
 func TestSign_IsReproducible(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ import (
 	"countersign/matrix"
 )
 
-// lab is a homeserver of its own, in a room with a fake server.
+// lab is a homeserver in a room with a fake server.
 type lab struct {
 	*blueprints.Room
 	// previous is the event that all probes follow.
@@ -35,11 +35,11 @@ func anyoneChangesLevels() blueprints.Setting {
 	return blueprints.Create("power_level_content_override", map[string]any{"state_default": 0, "events": map[string]any{"m.room.power_levels": 0}})
 }
 
-// newLab brings a homeserver into a room. It is one for this test alone, because it may have to be started
-// again.
+// newLab brings the homeserver into a room. It may have to be started again, and so no other test of this
+// package may run at the same time.
 func newLab(t *testing.T, v matrix.RoomVersion) *lab {
 	t.Helper()
-	scene := blueprints.NewSceneOn(t, conform.FreshDeployment(t, 1))
+	scene := blueprints.NewSceneOn(t, conform.Deployment(t))
 	l := &lab{Room: blueprints.HostedOn(t, scene, v, anyoneChangesLevels())}
 	l.FayJoins(t)
 	l.Fence(t)
