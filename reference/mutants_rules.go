@@ -23,9 +23,11 @@ var ruleMutants = [...]Mutant{
 	{"ForgetAdditionalCreators", "MSC4243-AUTH-02", "gives additional creators no power"},
 	{"LetUsersRaiseThemselves", "MSC4243-FORGE-56", "lets users raise their own power level above what they have"},
 	{"IgnoreTheJoinersVersions", "MSC4243-RV-04", "gives templates to servers that do not know the room version"},
-	{"RefuseUpperCaseLetters", "MSC4243-ID-04", "refuses user IDs with upper-case letters, as the grammar of account names does"},
 	{"RejectUnverifiedUsers", "MSC4243-AUTH-08", "rejects events of users who are unverified"},
-	{"SoftFailUnverifiedUsers", "MSC4243-AUTH-10", "soft-fails events of users who are unverified"},
+	{"SoftFailUnverifiedUsers", "MSC4243-AUTH-12", "soft-fails events of users who are unverified"},
 	{"DoNotBuildOnUnverifiedUsers", "MSC4243-AUTH-12", "does not build on events of users who are unverified"},
 	{"NeverSoftFail", "RV12-SOFT-01", "shows and builds upon events that the current state forbids"},
+	{"NeverSoftFailUnverifiedUsers", "MSC4243-AUTH-10", "does not apply the current state to events of users who are unverified"},
+	{"LetUsersRemoveOthers", "MSC4243-JOIN-07", "lets users leave for others"},
+	{"TakeHandshakesOfOtherDomains", "MSC4243-FORGE-58", "takes memberships that another domain hands in than the user's"},
 }

@@ -32,7 +32,7 @@ var signingMutants = [...]Mutant{
 	{"TrustBackfill", "MSC4243-FORGE-52", "does not check the signatures of events that it backfills"},
 	{"TrustMissingEvents", "MSC4243-FORGE-53", "does not check the signatures of missing events that it has asked for"},
 	{"TrustFetchedEvents", "MSC4243-FORGE-53", "does not check the signatures of single events that it fetches"},
-	{"TrustHandshakes", "MSC4243-SIG-10", "does not check the signature of the event in send_join, send_knock and send_leave"},
+	{"TrustHandshakes", "MSC4243-FORGE-01", "does not check the signature of the event in send_join, send_knock and send_leave"},
 	{"TrustStrippedState", "MSC4243-INV-18", "does not check the signatures of the state that comes with an invite"},
 	{"TrustInboundUnsigned", "MSC4243-FORGE-55", "shows clients the unsigned.sender_account that another server has sent"},
 	{"KeepContentWithoutItsHash", "MSC4243-SIG-04", "does not look at content hashes"},

@@ -105,7 +105,7 @@ func (a *app) kill(ctx context.Context, flags *killFlags) error {
 	options := killing.Options{
 		Module: module, Folder: folder, Suites: p.suites, Catalogue: all, Tests: tests,
 		Mutants: reference.Mutants(), Variants: reference.Variants(), Dead: reference.DeadServers(),
-		Whole: flags.all, Jobs: flags.jobs, Scale: flags.timeoutScale, Group: ownGroup,
+		Whole: flags.all, Jobs: flags.jobs, Scale: flags.timeoutScale, Group: ownGroup, Kill: killGroup,
 	}
 	if options.Jobs <= 0 {
 		options.Jobs = 3 * runtime.NumCPU()

@@ -135,7 +135,7 @@ func (d *Directory) enqueue(s subject) chan struct{} {
 	if wait, ok := d.asking[s]; ok {
 		return wait
 	}
-	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) && !d.Defects.Has("AskOnEveryEvent") {
+	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
 		d.hasten(s, a)
 		return nil
 	}

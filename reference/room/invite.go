@@ -198,7 +198,7 @@ func (g *Engine) cosignRemotely(ctx context.Context, roomID string, local, targe
 		if expected != "" && !signed.IsState("m.room.member", string(expected)) && g.Defects.Has("RefuseSecondKeys") {
 			return peer.Errorf(http.StatusBadGateway, "M_UNKNOWN", "%s has another key", target)
 		}
-		if got, ok := g.staleAuthEvents(r, signed); ok && !g.Defects.Has("SendStaleInvites") {
+		if got, ok := g.staleAuthEvents(r, signed); ok {
 			// D-04: the key has a membership in the room which the request could not name. It can now.
 			expected = got
 			continue

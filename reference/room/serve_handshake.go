@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"countersign/matrix"
 	"countersign/reference/peer"
@@ -44,9 +43,6 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 		return Template{}, g.withVersion(r, err)
 	}
 	if r.version.Identity == matrix.AccountKeyIdentity {
-		if user != matrix.UserID(strings.ToLower(string(user))) && g.Defects.Has("RefuseUpperCaseLetters") {
-			return Template{}, peer.InvalidParam("user IDs are in lower case")
-		}
 		if _, err := user.AccountKey(); err != nil {
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
@@ -85,7 +81,7 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 		return "", peer.InvalidParam("%v", err)
 	}
 	if !r.version.HasParticipation() {
-		if user.Domain() != origin && !r.settled.Defects().Has("GiveTemplatesToAnyDomain") {
+		if user.Domain() != origin {
 			return "", peer.Forbidden("%s is not a user of %s", user, origin)
 		}
 		return origin, nil
@@ -199,11 +195,11 @@ func (g *Engine) admitHandshake(ctx context.Context, r *liveRoom, origin matrix.
 	switch {
 	case e.Type() != "m.room.member" || !isState || e.Membership() != string(h):
 		return nil, peer.InvalidParam("the event is not a member event with membership %s", h)
-	case stateKey != string(e.Sender()) && !g.Defects.Has("LetOthersHandMembershipsIn"):
+	case stateKey != string(e.Sender()) && !g.Defects.Has("LetUsersRemoveOthers"):
 		return nil, peer.InvalidParam("the event's sender and state_key differ")
 	case e.RoomID() != r.id:
 		return nil, peer.InvalidParam("the event is of another room")
-	case !r.version.HasParticipation() && e.Sender().Domain() != origin:
+	case !r.version.HasParticipation() && e.Sender().Domain() != origin && !g.Defects.Has("TakeHandshakesOfOtherDomains"):
 		return nil, peer.Forbidden("the event's sender is not a user of %s", origin)
 	case e.ID() != eventID:
 		return nil, peer.InvalidParam("the event's ID is %s, not %s", e.ID(), eventID)

@@ -208,6 +208,9 @@ func (m *memberCheck) leave() error {
 	if power >= levels.Kick() && levels.User(m.target) < power {
 		return nil // rule 5.5.4
 	}
+	if m.room.defects.Has("LetUsersRemoveOthers") {
+		return nil
+	}
 	return reject("5.5.5", "the kicker lacks the kick level %s, or power over the target", levels.Kick())
 }
 

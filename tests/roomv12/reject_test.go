@@ -3,7 +3,10 @@ package roomv12
 import (
 	"crypto/ed25519"
 	"net/http"
+	"slices"
 	"testing"
+
+	"github.com/tidwall/sjson"
 
 	"countersign/blueprints"
 	"countersign/fakeserver"
@@ -49,25 +52,38 @@ func TestReject_EventWithoutAuthority(t *testing.T) {
 	must.Field(t, r.Alice.MustState(t, r.ID, "m.room.topic", ""), "topic", "honest")
 }
 
-// Server-server API, "Checks performed on receipt of a PDU", step 2: a signature that does not
-// verify.
+// Server-server API, "Checks performed on receipt of a PDU", step 2: an event that is signed by another
+// key than that of the sender's server, or by nobody.
 func TestReject_EventWithoutValidSignature(t *testing.T) {
 	t.Parallel()
-	conform.Covers(t, "RV12-REJECT-02")
-	r := blueprints.FayJoined(t, v12)
 	_, otherKey, err := ed25519.GenerateKey(nil)
 	must.NoError(t, "making a key", err)
+	for name, forge := range map[string]func(*blueprints.Room, *matrix.Event) []byte{
+		"by another key": func(r *blueprints.Room, e *matrix.Event) []byte {
+			return e.WithSignature(matrix.Signer{Entity: r.Peer.Signer().Entity, KeyID: r.Peer.Signer().KeyID, Key: otherKey}).JSON()
+		},
+		"by nobody": func(_ *blueprints.Room, e *matrix.Event) []byte {
+			unsigned, err := sjson.SetRawBytes(slices.Clone(e.JSON()), "signatures", []byte("{}"))
+			must.NoError(t, "taking the signature off", err)
+			return unsigned
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "RV12-REJECT-02")
+			r := blueprints.FayJoined(t, v12)
 
-	// Control: a message that is built in the same way, and signed.
-	r.Fence(t)
+			// Control: a message that is built in the same way, and signed.
+			r.Fence(t)
 
-	forged := blueprints.NewEvent(t, r.Room, r.Fay, fakeserver.Message("forged")).
-		WithSignature(matrix.Signer{Entity: r.Peer.Signer().Entity, KeyID: r.Peer.Signer().KeyID, Key: otherKey})
-	blueprints.MustDeliver(t, r.Room, forged.JSON())
-	r.Fence(t)
-	r.MustStayUnseen(t, forged)
-	fetched := r.Peer.Event(t, r.At, forged.ID())
-	must.Be(t, fetched.StatusCode() != http.StatusOK, "the event not to be kept: %s", fetched)
+			forged := blueprints.NewEvent(t, r.Room, r.Fay, fakeserver.Message("forged"))
+			blueprints.MustDeliver(t, r.Room, forge(r, forged))
+			r.Fence(t)
+			r.MustStayUnseen(t, forged)
+			fetched := r.Peer.Event(t, r.At, forged.ID())
+			must.Be(t, fetched.StatusCode() != http.StatusOK, "the event not to be kept: %s", fetched)
+		})
+	}
 }
 
 // Server-server API, "Soft failure": allowed where it says that it stands, forbidden by now.

@@ -27,6 +27,8 @@ type binaries struct {
 	suites []string
 	// group starts a command in a process group of its own.
 	group func(*exec.Cmd)
+	// kill ends what is left of such a group.
+	kill func(*exec.Cmd)
 	// test2json is the program that turns a test's output into events.
 	test2json string
 	// identity changes when the tests or the reference homeserver do.

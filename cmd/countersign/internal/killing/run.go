@@ -86,6 +86,7 @@ func (b *binaries) run(ctx context.Context, all *requirements.Catalogue, j job) 
 	readErr := collector.Read(output)
 	_, drainErr := io.Copy(io.Discard, output)
 	err = command.Wait()
+	b.kill(command) // what an interrupt has not ended
 	result.elapsed = time.Since(started)
 	if state := command.ProcessState; state != nil {
 		result.cpu = state.UserTime() + state.SystemTime()

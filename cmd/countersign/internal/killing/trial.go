@@ -41,6 +41,8 @@ type Options struct {
 	Scale float64
 	// Group starts a command in a process group of its own.
 	Group func(*exec.Cmd)
+	// Kill ends what is left of such a group.
+	Kill func(*exec.Cmd)
 	// Progress is told how far the trial is; it is called by several goroutines.
 	Progress func(done, total int, what string)
 }
@@ -85,7 +87,7 @@ func Run(ctx context.Context, options Options) (*killtable.Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the tests cannot be compiled: %w", err)
 	}
-	b.group = options.Group
+	b.group, b.kill = options.Group, options.Kill
 	j, err := openJournal(options.Folder, b.identity+fmt.Sprint(options.Scale, options.Whole))
 	if err != nil {
 		return nil, err
