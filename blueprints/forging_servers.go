@@ -52,9 +52,12 @@ func (r *Room) castServers(t testing.TB, row fakeserver.NamedForgery) actor {
 		r.bring(t, cast.RequestedServer, matrix.Requested)
 	}
 	if slices.Contains(parties, fakeserver.RevokedServer) {
-		// Its user was in the room, so that nothing but the revocation speaks against them.
+		// Its user was in the room, so that nothing but the revocation speaks against them. A portable account is
+		// in the room by one server at a time (D-54), which is that of the honest event.
 		r.bring(t, cast.RevokedServer, matrix.Accepted)
-		r.joinThrough(t, actor{mallory.User, cast.RevokedServer})
+		if !r.Version.HasPortableAccounts() {
+			r.joinThrough(t, actor{mallory.User, cast.RevokedServer})
+		}
 		r.FayRevokes(t, cast.RevokedServer.Key().Name())
 		if !r.FayMade() {
 			r.MustSeeParticipation(t, cast.RevokedServer.Key().Name(), matrix.Revoked)
@@ -91,6 +94,9 @@ func (r *Room) empower(t testing.TB, who actor, others ...matrix.ServerKeyPair) 
 func (r *Room) castingServers(t testing.TB, row fakeserver.NamedForgery) author {
 	t.Helper()
 	mallory := r.castServers(t, row)
+	if row.On == fakeserver.RestrictedJoinEvent {
+		r.cast(t, row.On)
+	}
 	return func(t testing.TB, f fakeserver.Forgery) fakeserver.Forged {
 		author, d := r.servedDraft(t, row.On, mallory)
 		if author == mallory.User && row.On != fakeserver.RequestEvent { // a request goes through its subject
@@ -116,7 +122,7 @@ func (r *Room) servedDraft(t testing.TB, kind fakeserver.Kind, mallory actor) (*
 	case fakeserver.RevokeEvent:
 		r.bring(setup, key, matrix.Accepted)
 		return mallory.User, r.Room.Revokes(key.Key().Name())
-	case fakeserver.JoinEvent, fakeserver.LeaveEvent:
+	case fakeserver.JoinEvent, fakeserver.RestrictedJoinEvent, fakeserver.LeaveEvent:
 		return r.author(t, kind, nil) // each has an author of its own
 	}
 	return r.author(t, kind, mallory.User)

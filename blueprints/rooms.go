@@ -117,6 +117,7 @@ func (r *Room) AnotherHosted(t testing.TB, list ...Setting) *Room {
 	t.Helper()
 	settings := newSettings(list)
 	twin := *r
+	twin.Room = nil // fay has no copy of this room yet
 	settings.create["room_version"] = r.Version.ID
 	maps.Copy(settings.create, settings.with(&twin))
 	twin.ID = twin.Alice.MustCreateRoom(conform.Setup(t), settings.create)

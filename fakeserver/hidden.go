@@ -94,7 +94,12 @@ func (r *Room) stateToldBefore(id string) (ids []string, ok bool) {
 // member is a user of this server who is in the room and may speak for it; nil when there is none.
 func (r *Room) member() *User {
 	for _, u := range r.server.Users() {
-		if r.state.membership(r.UserID(u)) == "join" {
+		id := r.UserID(u)
+		if r.state.membership(id) != "join" {
+			continue
+		}
+		// A portable account sends through the server that has co-signed its membership (D-54).
+		if !r.version.HasPortableAccounts() || r.serverOf(id) == r.Key().Key().Name() {
 			return u
 		}
 	}

@@ -1,0 +1,173 @@
+package msc4348
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign/blueprints"
+	"countersign/fakeserver"
+	"countersign/helpers/conform"
+	"countersign/matrix"
+)
+
+// outcome is what a conforming homeserver makes of a forgery.
+type outcome int
+
+const (
+	// unlisted is no outcome: the table below says nothing of the requirement.
+	unlisted outcome = iota
+	// refused: the event has no effect. It may be dropped, rejected or soft-failed.
+	refused
+	// accepted: the event counts as it is; what is odd about it is not for a homeserver to judge.
+	accepted
+	// recorded: the proposal does not say; the behaviour is a fingerprint.
+	recorded
+)
+
+// outcomeOf says what the forgeries of a requirement come to. The forgeries themselves, each with the one field in
+// which it deviates, are the rows of fakeserver.ForgeriesIn.
+func outcomeOf(row fakeserver.NamedForgery) outcome {
+	if row.Forgery.CoSignature.Also != fakeserver.Nobody {
+		return accepted // D-55: signatures of other servers are ignored
+	}
+	switch row.Requirement {
+	case "MSC4348-FORGE-01", // no server has signed
+		"MSC4348-FORGE-02", // the account has not signed
+		"MSC4348-FORGE-03", // the server is not accepted
+		"MSC4348-FORGE-04", // another account has signed
+		"MSC4348-FORGE-05", // the co-signature is not where it belongs
+		"MSC4348-FORGE-06", // the user ID has a domain
+		"MSC4348-FORGE-07", // the account key is none, or is spelt in another way
+		"MSC4348-FORGE-09", // another server has signed in place of the cited one
+		"MSC4348-FORGE-10", // the co-signature was stripped on the way
+		"MSC4348-FORGE-11", // one of several signatures is missing
+		"MSC4348-COSIG-05": // which server has co-signed cannot be told
+		return ambiguous(row.Name)
+	case "MSC4348-FORGE-08": // one key is account and server
+		return recorded
+	}
+	return unlisted
+}
+
+// ambiguous are the rows in which readers of JSON and of base64 differ, and the proposal does not say which is right.
+func ambiguous(name string) outcome {
+	switch name {
+	case "co-signature-twice-bad-second", "co-signature-twice-bad-first", // duplicate keys
+		"co-signature-in-the-url-safe-alphabet":
+		return recorded
+	}
+	return refused
+}
+
+// ownTest are requirements whose forgeries need more around them than a room and a member: a second room. They have
+// tests of their own in this package.
+func ownTest(requirement string) bool { return requirement == "MSC4348-FORGE-12" }
+
+// onPath is what a forgery comes to on one path, where that is not the same on all.
+func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) outcome {
+	if path.Carries == fakeserver.Invitations {
+		// D-39: how somebody is invited whose server the room does not know is not said, and so neither who must have
+		// signed the event before the invited server has completed it.
+		return recorded
+	}
+	return outcomeOf(row)
+}
+
+// rows are the forgeries of portable accounts. Those of participation, which rooms of MSC4348 have too, are tried in
+// rooms of MSC4345.
+func rows(v matrix.RoomVersion) []fakeserver.NamedForgery {
+	return slices.DeleteFunc(fakeserver.ForgeriesIn(v), func(row fakeserver.NamedForgery) bool {
+		return !strings.HasPrefix(row.Requirement, "MSC4348-")
+	})
+}
+
+// MSC4348, "Proposal": the account key of the sender signs, and an accepted server co-signs. Every forgery of the table
+// on every path by which an event reaches a homeserver.
+func TestForge(t *testing.T) {
+	v := conform.PortableVersion(t)
+	for _, row := range tried(v) {
+		conform.Deal(t, row.Name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, row.Requirement)
+			forging := blueprints.NewForging(t, v, row)
+			for _, path := range fakeserver.DeliveryPathsIn(v) {
+				if path.Refuses(row) != "" {
+					continue
+				}
+				t.Run(path.Name, func(t *testing.T) {
+					conform.Covers(t, row.Requirement)
+					judge(t, row, onPath(row, path), forging.Try(t, path))
+				})
+			}
+		})
+	}
+}
+
+// tried is the forgeries of the table that have no tests of their own; under the race detector the first of each
+// requirement. TestForge_Matrix sees to it that none is forgotten.
+func tried(v matrix.RoomVersion) (list []fakeserver.NamedForgery) {
+	seen := map[string]bool{}
+	for _, row := range rows(v) {
+		if outcomeOf(row) == unlisted || conform.UnderRaceDetector && seen[row.Requirement] {
+			continue
+		}
+		seen[row.Requirement] = true
+		list = append(list, row)
+	}
+	return list
+}
+
+func judge(t *testing.T, row fakeserver.NamedForgery, want outcome, got blueprints.Outcome) {
+	t.Helper()
+	conform.Observed(t, "%s", got)
+	switch {
+	case want == refused && got.Effective():
+		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
+	case want == accepted && !got.Effective():
+		conform.Violation(t, row.Requirement, "the event is accepted", got.String())
+	case want == recorded:
+		conform.Info(t, row.Requirement, row.Name+": "+got.String())
+	}
+}
+
+// The whole matrix of forgeries and delivery paths, printed: a cell is a subtest of TestForge, or a test of its own, or
+// there is a reason why it cannot exist.
+func TestForge_Matrix(t *testing.T) {
+	v := conform.PortableVersion(t)
+	var table strings.Builder
+	reasons := map[string]rune{}
+	for _, row := range rows(v) {
+		want, own := outcomeOf(row), ownTest(row.Requirement)
+		if (want == unlisted) != own {
+			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
+		}
+		cells := ""
+		for _, way := range fakeserver.DeliveryPathsIn(v) {
+			reason := way.Refuses(row)
+			switch {
+			case own:
+				cells += " o"
+			case reason == "":
+				cells += " x"
+			default:
+				if reasons[reason] == 0 {
+					reasons[reason] = rune('a' + len(reasons))
+				}
+				cells += " " + string(reasons[reason])
+			}
+		}
+		fmt.Fprintf(&table, "%-18s %s  %s\n", row.Requirement, cells, row.Name)
+	}
+	table.WriteString("\nthe columns:")
+	for _, way := range fakeserver.DeliveryPathsIn(v) {
+		table.WriteString(" " + way.Name)
+	}
+	table.WriteString("\n  x  a subtest of TestForge\n  o  a test of its own\n")
+	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return int(reasons[a] - reasons[b]) }) {
+		fmt.Fprintf(&table, "  %c  %s\n", reasons[reason], reason)
+	}
+	t.Log("\n" + table.String())
+}
