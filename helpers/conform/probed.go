@@ -12,6 +12,10 @@ func Probed(t testing.TB, p Probe) {
 	t.Helper()
 	p.Note = oneLine(p.Note, sentenceLimit)
 	value, err := compactJSON(p)
+	if err == nil && len(value) > findingLimit {
+		p.Event = ""
+		value, err = compactJSON(p)
+	}
 	if err != nil {
 		HarnessError(t, "cannot write a probe: %v", err)
 	}

@@ -139,7 +139,7 @@ func (m *Matrix) Print(w io.Writer, width int) {
 	}
 	for _, s := range m.RoomSplits {
 		a, b := m.Columns[s.A].Letter, m.Columns[s.B].Letter
-		page.Line("\nSPLIT %s and %s: %s that an attacker can split a room with", a, b, plural(len(s.Events), "event"))
+		page.Line("\nSPLIT %s and %s: %s that an attacker can split a room with; report.json has each as it was sent", a, b, plural(len(s.Events), "event"))
 		for _, e := range s.Events {
 			page.Line("")
 			page.Line("  %s  %s", e.Probe, e.Title)

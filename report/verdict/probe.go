@@ -42,6 +42,8 @@ type Probe struct {
 	// EventID is the event's ID, and EventSHA256 the hash of its bytes on the wire in hexadecimal.
 	EventID     string `json:"event_id"`
 	EventSHA256 string `json:"event_sha256"`
+	// Event is the event as it was on the wire; empty where it is no UTF-8 or too long to be handed on.
+	Event string `json:"event,omitempty"`
 	// Oracles are the ways in which the outcome was looked at, the strongest first.
 	Oracles []Oracle `json:"oracles"`
 	// HTTP is the status of the answer to the request that carried the event; 0 when there was none.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"testing"
+	"unicode/utf8"
 
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
@@ -112,9 +113,13 @@ func rest(batch []probe) [][]probe {
 // newFinding is a finding without an outcome.
 func newFinding(s *shot) finding {
 	sum := sha256.Sum256(s.forged.PDU)
+	event := ""
+	if utf8.Valid(s.forged.PDU) {
+		event = string(s.forged.PDU)
+	}
 	return finding{probe: s.probe, Probe: conform.Probe{
 		Probe: s.probe.id, Requirement: s.probe.requirement, Server: "hs1", Expected: s.probe.expect, EventID: s.forged.EventID,
-		EventSHA256: hex.EncodeToString(sum[:]), HTTP: s.status, Oracles: []conform.Oracle{},
+		EventSHA256: hex.EncodeToString(sum[:]), Event: event, HTTP: s.status, Oracles: []conform.Oracle{},
 		ControlBefore: conform.Undecided, ControlAfter: conform.Undecided, Outcome: conform.Undecided,
 	}}
 }
