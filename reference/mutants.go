@@ -16,7 +16,8 @@ type Mutant struct {
 // Mutants are all mutants, by area.
 func Mutants() []Mutant {
 	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:], inviteMutants[:], joinMutants[:],
-		visibilityMutants[:], translationMutants[:], ephemeralMutants[:], serverMutants[:], consensusMutants[:])
+		visibilityMutants[:], translationMutants[:], ephemeralMutants[:], serverMutants[:],
+		participationMutants[:], portableMutants[:], consensusMutants[:])
 }
 
 // isDefect reports whether a mutant, a variant or a dead server has the name.

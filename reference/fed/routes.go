@@ -280,6 +280,9 @@ func (s *Server) queryAccounts(r *request) (any, error) {
 // told who are in a room with them.
 func (s *Server) queryPortableAccounts(r *request) (any, error) {
 	answer, err := s.Directory.AnswerTo(r.body, func(user matrix.UserID, erased bool) (bool, error) {
+		if s.Defects.Has("TellStrangersOfAccounts") {
+			return true, nil
+		}
 		return s.Engine.MayKnowAccount(user, erased, r.origin)
 	})
 	return json.RawMessage(answer), err

@@ -27,7 +27,7 @@ func (g *Engine) mistaken(ctx context.Context, e *matrix.Event) bool {
 	if g.acceptsEverything() {
 		return true
 	}
-	return e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
+	return e.Version().Identity == matrix.ServerKeyIdentity && g.mistakenServerKey(e) || e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
 		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e) || g.signedOtherwise(e)) ||
 		g.mistakenTrust(ctx)
 }
@@ -404,4 +404,19 @@ func (g *Engine) acceptsEverything() bool {
 // citesTooMuch reports whether a mutant does not see that its own auth events are wrong.
 func (g *Engine) citesTooMuch() bool {
 	return g.Defects.Has("CiteTheCreateEvent") || g.Defects.Has("CiteTheJoinRulesAlways")
+}
+
+// mistakenServerKey takes an event of a room of MSC4345 that the sender's server key has not signed.
+func (g *Engine) mistakenServerKey(e *matrix.Event) bool {
+	server := e.Sender().Domain()
+	for _, entity := range e.SignatureEntities() {
+		for _, id := range e.SignatureKeyIDs(entity) {
+			key, err := matrix.ParseServerKey(string(server))
+			if err != nil || e.VerifySignature(entity, id, key.PublicKey()) != nil {
+				continue
+			}
+			return g.Defects.Has("TakeServerKeysUnderOtherNames")
+		}
+	}
+	return len(e.SignatureEntities()) > 0 && g.Defects.Has("TakeDomainSignatures")
 }

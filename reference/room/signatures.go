@@ -23,7 +23,10 @@ func checkCosigner(events source, e *matrix.Event) error {
 	if _, err := matrix.ParseServerKey(string(server)); err != nil {
 		return fmt.Errorf("the co-signer: %w", err)
 	}
-	return e.VerifyServerKey(server)
+	if err := e.VerifyServerKey(server); err != nil && !events.g.Defects.Has("IgnoreTheCoSignature") {
+		return err
+	}
+	return nil
 }
 
 // settledAlready reports whether an event has been through all the checks before, so that they need not

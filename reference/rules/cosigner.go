@@ -30,7 +30,7 @@ func (r *Room) checkBinding(user matrix.UserID, server matrix.ServerName, state 
 		return nil
 	}
 	e := state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(user)})
-	if e == nil || !r.isBoundTo(e, server) {
+	if (e == nil || !r.isBoundTo(e, server)) && !r.defects.Has("ActThroughAnyServer") {
 		return reject("MSC4348 D-54", "the sender has not joined through the server %s", server)
 	}
 	return nil
@@ -55,7 +55,7 @@ func (r *Room) authorising(state State, user matrix.UserID) string {
 // does not say that it was revoked.
 func (r *Room) hasLapsed(membership *matrix.Event, state State) bool {
 	server, err := membership.Cosigner(r.find)
-	return err != nil || participation(state, server) == matrix.Revoked
+	return err != nil || participation(state, server) == matrix.Revoked && !r.defects.Has("KeepMembershipsOfRevokedServers")
 }
 
 // checkAuthorisersServer asks that the server of who authorises a restricted join was not revoked:

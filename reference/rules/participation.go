@@ -13,7 +13,7 @@ func (r *Room) authoriseParticipation(e *matrix.Event, server matrix.ServerName,
 	if !isState {
 		return reject("MSC4345 1", "the participation event has no state_key")
 	}
-	if _, err := matrix.ParseServerKey(stateKey); err != nil {
+	if _, err := matrix.ParseServerKey(stateKey); err != nil && !r.defects.Has("TakeAnyTextForAServerKey") {
 		return reject("MSC4345 1", "the state_key of the participation event: %v", err)
 	}
 	p := participationCheck{room: r, event: e, state: state, server: server, target: matrix.ServerName(stateKey)}
@@ -29,6 +29,9 @@ func (r *Room) authoriseParticipation(e *matrix.Event, server matrix.ServerName,
 		return p.revoke() // rule 1.2
 	case matrix.Accepted:
 		return p.accept() // rule 1.3
+	}
+	if p.room.defects.Has("LetOthersRequest") && e.Participation() == matrix.Requested {
+		return nil
 	}
 	return reject("MSC4345 1.4", "a server other than the subject sets the participation to %q", e.Participation())
 }
@@ -59,25 +62,31 @@ func (p *participationCheck) bySubject() error {
 	switch {
 	case p.current == "":
 		return p.introduce(next)
-	case next == matrix.Revoked && p.current != matrix.Revoked:
+	case next == matrix.Revoked && p.current != matrix.Revoked && !p.room.defects.Has("LetNobodyRevokeThemselves"):
 		return nil // rule 1.1.2
+	}
+	if p.room.defects.Has("LetServersAcceptThemselvesLater") && next == matrix.Accepted && p.current == matrix.Requested || p.current == matrix.Revoked && p.room.defects.Has("LetRevokedServersReturn") {
+		return nil
 	}
 	return reject("MSC4345 1.1.3", "the server goes from %q to %q by itself", p.current, next)
 }
 
 // introduce is rule 1.1.1: the first participation event about a server.
 func (p *participationCheck) introduce(next matrix.Participation) error {
+	if next == matrix.Accepted && p.room.defects.Has("LetAnybodyAcceptThemselves") {
+		return nil
+	}
 	if next == matrix.Accepted && p.room.IsCreator(p.event.Sender()) {
 		return p.checkFoundersSignature() // rule 1.1.1.1
 	}
-	if next != matrix.Requested {
+	if next != matrix.Requested && !p.room.defects.Has("LetServersBeginAnyhow") {
 		return reject("MSC4345 1.1.1.2", "a server that has not requested becomes %q", next)
 	}
 	via := p.event.RequestAuthorisedVia()
-	if got := participation(p.state, via); got != matrix.Accepted {
+	if got := participation(p.state, via); got != matrix.Accepted && !p.mistakenAuthoriser(via, got) {
 		return reject("MSC4345 1.1.1.3", "the participation of the authorising server %q is %q, not accepted", via, got)
 	}
-	if err := p.room.verifyServer(p.event, via); err != nil {
+	if err := p.room.verifyServer(p.event, via); err != nil && !p.room.defects.Has("IgnoreTheAuthorisingServersSignature") {
 		return reject("MSC4345 1.1.1.4", "the authorising server has not signed: %v", err)
 	}
 	return requestIsAuthorised()
@@ -105,7 +114,7 @@ func (p *participationCheck) checkFoundersSignature() error {
 // other servers is joined, through an accepted server ("Servers MUST accept or revoke their own
 // participation before emitting any events").
 func (p *participationCheck) checkDecider() error {
-	if err := checkParticipates(p.server, p.state); err != nil {
+	if err := checkParticipates(p.server, p.state); err != nil && !p.room.mistakenParticipation(p.server, p.state) {
 		return err
 	}
 	return p.room.checkJoined(p.event, p.server, p.state, "MSC4345 D-32f")
@@ -113,18 +122,21 @@ func (p *participationCheck) checkDecider() error {
 
 // revoke is rule 1.2, the revocation of another server.
 func (p *participationCheck) revoke() error {
-	if isFinal(p.current) {
+	if isFinal(p.current) && !p.room.defects.Has("LetServersBeRevokedAgain") {
 		return reject("MSC4345 1.2.1", "the server has been revoked already, which is final")
 	}
 	if !isIntroduced(p.current) {
 		return reject("MSC4345 D-32d", "the server has not requested to participate")
 	}
+	if p.current == matrix.Requested && p.room.defects.Has("RevokeAcceptedServersOnly") {
+		return reject("MSC4345 1.2.1", "the server has only requested")
+	}
 	levels := p.room.PowerLevels(p.state)
 	power := levels.User(p.event.Sender())
-	if power < levels.Accept() {
+	if power < levels.Accept() && !p.room.defects.Has("LetAnybodyRevoke") {
 		return reject("MSC4345 1.2.2", "revoking takes the accept level %s, the sender has %s", levels.Accept(), power)
 	}
-	if implicit := p.room.ImplicitPower(p.target, p.state); !outranks(power, implicit) {
+	if implicit := p.room.ImplicitPower(p.target, p.state); !outranks(power, implicit) && !p.mistakenRank(power, implicit) {
 		return reject("MSC4345 D-32c", "the server's implicit power level is %s, not less than the sender's %s", implicit, power)
 	}
 	return nil
@@ -146,20 +158,23 @@ func outranks(power, implicit Level) bool { return power > implicit }
 
 // accept is rule 1.3.
 func (p *participationCheck) accept() error {
-	if p.current == matrix.Accepted {
+	if p.current == matrix.Accepted && !p.room.defects.Has("LetServersBeAcceptedAgain") {
 		return reject("MSC4345 1.3.1", "the server is accepted already")
 	}
-	if isFinal(p.current) {
+	if isFinal(p.current) && !p.room.defects.Has("LetRevocationsBeUndone") {
 		return reject("MSC4345 1.3.2", "the server has been revoked, which is final")
 	}
 	if !isIntroduced(p.current) {
+		if p.room.defects.Has("AcceptServersUnasked") {
+			return nil
+		}
 		return reject("MSC4345 D-32d", "the server has not requested to participate")
 	}
 	if err := p.checkSameDomain(); err != nil {
 		return err
 	}
 	levels := p.room.PowerLevels(p.state)
-	if power := levels.User(p.event.Sender()); power < levels.Accept() {
+	if power := levels.User(p.event.Sender()); power < levels.Accept() && !p.room.defects.Has("LetAnybodyAccept") {
 		return reject("MSC4345 1.3.3", "accepting takes the accept level %s, the sender has %s", levels.Accept(), power)
 	}
 	return nil

@@ -106,7 +106,7 @@ func (r *Room) Authorise(e *matrix.Event, state State) error {
 		if e.Type() == matrix.ParticipationType {
 			return r.authoriseParticipation(e, server, state)
 		}
-		if err := checkParticipates(server, state); err != nil {
+		if err := checkParticipates(server, state); err != nil && !r.mistakenParticipation(server, state) {
 			return err
 		}
 	}

@@ -1,0 +1,51 @@
+package reference
+
+// participationMutants err about the participation of servers (MSC4345, "Participation semantics").
+var participationMutants = [...]Mutant{
+	{"TakeAnyTextForAServerKey", "MSC4345-FORGE-09", "takes any text in the state key of a participation"},
+	{"LetOthersRequest", "MSC4345-FORGE-08", "lets a server request for another one"},
+	{"LetServersAcceptThemselvesLater", "MSC4345-AUTH-06", "lets a server that has requested accept itself"},
+	{"LetRevokedServersReturn", "MSC4345-AUTH-06", "lets a revoked server request again with the same key"},
+	{"LetNobodyRevokeThemselves", "MSC4345-AUTH-05", "does not let a server revoke itself"},
+	{"LetAnybodyAcceptThemselves", "MSC4345-FORGE-10", "lets any server accept itself as its first event"},
+	{"LetServersBeginAnyhow", "MSC4345-AUTH-02", "lets a server begin with another event than a request"},
+	{"TakeRequestsThatNobodyAuthorises", "MSC4345-FORGE-01", "takes requests without an authorising server"},
+	{"IgnoreTheAuthorisingServersSignature", "MSC4345-FORGE-02", "does not check whether the authorising server has signed"},
+	{"LetWaitingServersAuthorise", "MSC4345-FORGE-03", "lets a server that has only requested authorise others"},
+	{"LetRevokedServersAuthorise", "MSC4345-FORGE-04", "lets a revoked server authorise others"},
+	{"LetStrangersAuthorise", "MSC4345-FORGE-05", "lets a key that the room does not know authorise others"},
+	{"LetServersAuthoriseThemselves", "MSC4345-FORGE-06", "lets a server authorise its own request"},
+	{"LetServersBeRevokedAgain", "MSC4345-AUTH-25", "lets a revoked server be revoked again"},
+	{"RevokeAcceptedServersOnly", "MSC4345-AUTH-08", "does not let a server be revoked that has only requested"},
+	{"LetAnybodyRevoke", "MSC4345-AUTH-11", "lets users revoke servers without the power to accept"},
+	{"RevokeWithEqualPower", "MSC4345-AUTH-09", "lets users revoke servers with as much power as they have"},
+	{"RevokeWithLessPower", "MSC4345-AUTH-07", "lets users revoke servers with more power than they have"},
+	{"GiveCreatorsServersNoPower", "MSC4345-FORGE-19", "does not count the creators into the power of their server"},
+	{"LetServersBeAcceptedAgain", "MSC4345-AUTH-12", "lets an accepted server be accepted again"},
+	{"LetRevocationsBeUndone", "MSC4345-AUTH-13", "lets users accept a server that was revoked"},
+	{"AcceptServersUnasked", "MSC4345-AUTH-15", "lets users accept a server that has never requested"},
+	{"LetAnybodyAccept", "MSC4345-FORGE-11", "lets users accept servers without the power to accept"},
+	{"LetWaitingServersAct", "MSC4345-FORGE-15", "takes events of servers that have only requested"},
+	{"LetRevokedServersAct", "MSC4345-FORGE-16", "takes events of servers that were revoked"},
+	{"LetUnknownServersAct", "MSC4345-FORGE-14", "takes events of servers that the room has never heard of"},
+	{"TakeServerKeysUnderOtherNames", "MSC4345-FORGE-07", "takes the server key's signature under any name and key ID"},
+	{"TakeDomainSignatures", "MSC4345-FORGE-12", "takes the signature of the domain for that of the server key"},
+	{"LetBannedUsersRequest", "MSC4345-FLOW-05", "gives templates of requests to users who are banned"},
+	{"LetUninvitedUsersRequest", "MSC4345-FLOW-06", "gives templates of requests to users who are not invited"},
+	{"TakeRequestsTheirKeyHasNotSigned", "MSC4345-FLOW-07", "signs requests that the key which they are about has not signed"},
+	{"AskNobodyWhoseKeyItIs", "MSC4345-FLOW-08", "does not ask whether the requesting server owns the key"},
+	{"TakeAnyDomainInRequests", "MSC4345-FLOW-09", "takes any domain in a request"},
+	{"AuthoriseRequestsUnsigned", "MSC4345-FLOW-10", "passes requests on without signing them"},
+	{"ServeServersThatAreNotAccepted", "MSC4345-FLOW-18", "gives templates to servers that are not accepted"},
+	{"TakeAnyParticipation", "MSC4345-FORGE-22", "signs any participation that is handed in as a request"},
+	{"SignAnyRequestTemplate", "MSC4345-FORGE-23", "completes and signs whatever template of a request it is given"},
+}
+
+// portableMutants err about accounts that move between servers (MSC4348).
+var portableMutants = [...]Mutant{
+	{"IgnoreTheCoSignature", "MSC4348-ID-04", "does not check the co-signing server's signature"},
+	{"ActThroughAnyServer", "MSC4348-COSIG-02", "lets an account act through any accepted server, wherever it has joined"},
+	{"KeepMembershipsOfRevokedServers", "MSC4348-COSIG-03", "lets memberships that a revoked server has co-signed authorise events"},
+	{"GivePortableUsersServersNoPower", "MSC4348-COSIG-07", "does not count the users whose memberships a server has co-signed into its power"},
+	{"TellStrangersOfAccounts", "MSC4348-ACCT-02", "tells of accounts to servers that share no room with them"},
+}
