@@ -2,10 +2,12 @@
 package msc4345
 
 import (
+	"context"
 	"testing"
 
 	"countersign/blueprints"
 	"countersign/helpers/conform"
+	"countersign/helpers/wait"
 	"countersign/helpers/walks"
 )
 
@@ -24,4 +26,10 @@ func visiting(t testing.TB, list ...blueprints.Setting) *blueprints.Room {
 func hosting(t testing.TB, list ...blueprints.Setting) *blueprints.Room {
 	t.Helper()
 	return blueprints.FayJoined(t, conform.ServerKeyVersion(t), list...)
+}
+
+// waitFor waits until something holds.
+func waitFor(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	wait.For(t, what, func(context.Context) (bool, error) { return holds(), nil })
 }
