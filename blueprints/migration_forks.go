@@ -92,13 +92,13 @@ func (m *Migration) Converge(t testing.TB, requirement string, at *matrix.Event)
 	t.Helper()
 	var states []RoomState
 	for _, site := range m.Sites {
-		states = append(states, m.stateBefore(t, site, at))
+		states = append(states, m.Before(t, site, at))
 	}
 	next := m.nextOf(t, m.Sites[m.meets%len(m.Sites)]) // of each in its turn
 	m.meets++
 	for i, site := range m.Sites {
 		m.compare(t, requirement, fmt.Sprintf("%s and %s before the same event", m.Sites[0].HS.Alias(), site.HS.Alias()), states[0], states[i])
-		m.compare(t, requirement, site.HS.Alias()+" before the next event, and before", m.stateBefore(t, site, next), states[i])
+		m.compare(t, requirement, site.HS.Alias()+" before the next event, and before", m.Before(t, site, next), states[i])
 		m.compare(t, requirement, site.HS.Alias()+" over federation, and to its client", states[i], m.stateAt(t, StateIDs(t, site.Alice, m.ID)))
 	}
 	var settled []*matrix.Event
@@ -118,7 +118,8 @@ func (m *Migration) nextOf(t testing.TB, site *Room) *matrix.Event {
 	return next
 }
 
-func (m *Migration) stateBefore(t testing.TB, site *Room, at *matrix.Event) RoomState {
+// Before is the state before an event as a homeserver tells it over federation.
+func (m *Migration) Before(t testing.TB, site *Room, at *matrix.Event) RoomState {
 	t.Helper()
 	reply := m.Peer.StateIDsAt(conform.Setup(t), site.At, m.ID, at.ID())
 	if reply.StatusCode() != 200 {

@@ -99,13 +99,17 @@ func (c *pduCheck) participating(version matrix.RoomVersion) {
 
 // serverDomain judges unsigned.server_domain of an event that a client was shown: it is there only when
 // the domain has confirmed the key, and is never what another server wrote (MSC4345, "Impositions on Client
-// UI").
+// UI"). In rooms of MSC4348 it is that of the server that has co-signed the event.
 func (w *walk) serverDomain(version matrix.RoomVersion, event gjson.Result) {
 	shown := event.Get("unsigned.server_domain")
-	if !shown.Exists() || version.HasPortableAccounts() {
-		return // whom an event of MSC4348 came through is not among what clients are shown
+	if !shown.Exists() {
+		return
 	}
-	claims := w.k.claims[matrix.UserID(event.Get("sender").Str).Domain()]
+	requirement, server := "MSC4345-KEYQ-05", matrix.UserID(event.Get("sender").Str).Domain()
+	if version.HasPortableAccounts() {
+		requirement, server = "MSC4348-ACCT-05", w.k.cosigner(event.Get("event_id").Str)
+	}
+	claims := w.k.claims[server]
 	if len(claims) == 0 {
 		return // the sender is given in another form (D-45), or the key is unknown here
 	}
@@ -114,6 +118,20 @@ func (w *walk) serverDomain(version matrix.RoomVersion, event gjson.Result) {
 			return
 		}
 	}
-	w.depart("MSC4345-KEYQ-05", "unsigned.server_domain is there only for servers whose domain has confirmed their key",
+	w.depart(requirement, "unsigned.server_domain is there only for servers whose domain has confirmed their key",
 		"%s by %s has %s", event.Get("event_id").Str, event.Get("sender").Str, shown.Raw)
+}
+
+// cosigner is the server that an event of a room of MSC4348 was sent through (D-55); empty when the event, or what
+// it cites, is not known.
+func (k *knowledge) cosigner(eventID string) matrix.ServerName {
+	e := k.events[eventID]
+	if e == nil || e.IsCreate() {
+		return ""
+	}
+	server, err := e.Cosigner(func(id string) *matrix.Event { return k.events[id] })
+	if err != nil {
+		return ""
+	}
+	return server
 }

@@ -15,8 +15,9 @@ import (
 type account struct {
 	*blueprints.Migration
 	blueprints.Mover
-	// third is a third accepted server; admin says that the account has power level 100.
-	third matrix.ServerKeyPair
+	// joined is the join through the old server, and third a third accepted server.
+	joined *matrix.Event
+	third  matrix.ServerKeyPair
 	// bystander is another user of the host, in the room.
 	bystander *fakeserver.User
 }
@@ -157,8 +158,10 @@ func TestMigration_Forks(t *testing.T) {
 					f.TellOne(t, f.Sites[0], ways[i]...)
 					f.TellOne(t, f.Sites[1], ways[orders-1-i]...)
 					states := f.Meet(t, c.requirement, branches, winners(c.end, branches)...)
-					if states[0][matrix.StateTuple{Type: "m.room.member", StateKey: string(a.ID)}] == "" {
-						conform.Inconclusive(t, "the homeservers have not accepted that the account has joined before the fork")
+					for _, site := range f.Sites {
+						if !f.Before(t, site, branches[0].Events()[0]).Has(a.joined) {
+							conform.Inconclusive(t, "%s has not accepted that the account has joined before the fork", site.HS.Alias())
+						}
 					}
 					judgeEnd(t, c.requirement, fmt.Sprintf("%s; arrival %d and %d", clocks.name, i, orders-1-i), c.end, branches, states)
 				}
@@ -196,7 +199,7 @@ func (f forkedRoom) newAccount(t testing.TB) account {
 			f.Invite(t, a.bystander)
 		}
 		f.Say(t, a.bystander, fakeserver.Membership(f.UserID(a.bystander), "join"))
-		f.Join(t, a.Mover, a.From)
+		a.joined = f.Join(t, a.Mover, a.From)
 	})
 	return a
 }
