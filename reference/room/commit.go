@@ -100,10 +100,13 @@ func (g *Engine) consequence(r *liveRoom, v verdict) (c consequence, err error) 
 	if v.restart {
 		return consequence{[]string{v.event.ID()}, v.after()}, nil
 	}
+	neglected := g.neglects(v.event)
 	err = g.DB.View(func(tx *store.Tx) error {
 		self := &known{Event: v.event, record: record{outcome: v.outcome}}
 		events := source{g: g, tx: tx, pending: map[string]*known{v.event.ID(): self}}
-		c.extremities = r.nextExtremities(events, v.event)
+		if c.extremities = r.nextExtremities(events, v.event); neglected {
+			c.extremities = r.extremities
+		}
 		var states []State
 		for _, id := range c.extremities {
 			if id == v.event.ID() {

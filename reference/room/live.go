@@ -172,9 +172,6 @@ func (s State) become(m map[matrix.StateTuple]string) State {
 // what is only reached from it through rejected or soft-failed events. An event that arrives after
 // others have been built on it is none.
 func (r *liveRoom) nextExtremities(events source, e *matrix.Event) []string {
-	if events.g.isUnverified(e) && events.g.Defects.Has("DoNotBuildOnUnverifiedUsers") {
-		return r.extremities
-	}
 	covered := map[string]bool{}
 	queue := slices.Clone(e.PrevEvents())
 	for len(queue) > 0 && len(covered) < 1000 {

@@ -266,7 +266,7 @@ func (g *Engine) inURLSafeBase64(e *matrix.Event) (*matrix.Event, error) {
 
 // mistakenAuthEvents are the auth events of an event of ours, with more or fewer than are needed.
 func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
-	if g.Defects.Has("CiteTheCreateEvent") {
+	if p.Type != "m.room.member" && g.Defects.Has("CiteTheCreateEvent") {
 		return append(slices.Clone(p.AuthEvents), r.create.ID())
 	}
 	rules := r.current.Get(matrix.StateTuple{Type: "m.room.join_rules"})
@@ -419,4 +419,24 @@ func (g *Engine) mistakenServerKey(e *matrix.Event) bool {
 		}
 	}
 	return len(e.SignatureEntities()) > 0 && g.Defects.Has("TakeDomainSignatures")
+}
+
+// neglects reports whether an event is not built upon because its sender is unverified.
+func (g *Engine) neglects(e *matrix.Event) bool {
+	return g.isUnverified(e) && g.Defects.Has("DoNotBuildOnUnverifiedUsers")
+}
+
+// mistakenRefusal is what a mutant makes of the check of an event against the current state. It looks
+// accounts up, and is no part of a transaction.
+func (g *Engine) mistakenRefusal(e *matrix.Event, refusal error) error {
+	switch {
+	case refusal == nil && g.isUnverified(e) && g.Defects.Has("SoftFailUnverifiedUsers"):
+		return errors.New("the sender is unverified")
+	case refusal == nil:
+		return nil
+	case g.acceptsEverything() || g.Defects.Has("NeverSoftFail"),
+		g.isUnverified(e) && g.Defects.Has("NeverSoftFailUnverifiedUsers"):
+		return nil
+	}
+	return refusal
 }

@@ -125,19 +125,16 @@ func (g *Engine) settle(r *liveRoom, v verdict) error {
 	}
 	if v.outcome != Rejected {
 		v.outcome = Accepted
+		var refusal error
 		err := g.view(func(events source) error {
-			if refusal := r.judging(events).Authorise(v.event, events.state(r.current)); refusal != nil {
-				v.outcome, v.reason = SoftFailed, "by the current state: "+refusal.Error()
-				if g.acceptsEverything() || g.Defects.Has("NeverSoftFail") || g.isUnverified(v.event) && g.Defects.Has("NeverSoftFailUnverifiedUsers") {
-					v.outcome = Accepted
-				}
-			} else if g.isUnverified(v.event) && g.Defects.Has("SoftFailUnverifiedUsers") {
-				v.outcome, v.reason = SoftFailed, "the sender is unverified"
-			}
+			refusal = r.judging(events).Authorise(v.event, events.state(r.current))
 			return nil
 		})
 		if err != nil {
 			return err
+		}
+		if refusal = g.mistakenRefusal(v.event, refusal); refusal != nil {
+			v.outcome, v.reason = SoftFailed, "by the current state: "+refusal.Error()
 		}
 	}
 	if v.outcome != Accepted {

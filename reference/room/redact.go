@@ -34,7 +34,7 @@ func (w *writer) redact(r *record) (shown bool, err error) {
 	if k == nil {
 		return false, w.tx.Table(tableRedactions).Put(store.Key(target, w.event.ID()), []byte(w.room.id))
 	}
-	if w.g.isUnverified(w.event) && w.g.Defects.Has("IgnoreHiddenRedactions") {
+	if w.g.Defects.Has("IgnoreHiddenRedactions") && w.g.isUnverified(w.event) {
 		return false, nil
 	}
 	if !w.mayRedact(w.event, w.before, k.Event) && !w.g.Defects.Has("LetAnybodyRedact") {

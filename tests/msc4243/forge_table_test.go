@@ -144,7 +144,7 @@ func TestForge(t *testing.T) {
 				}
 				t.Run(path.Name, func(t *testing.T) {
 					conform.Covers(t, append(ofPath(path), row.Requirement)...)
-					judge(t, row, path, forging.Try(t, path))
+					judgeForgery(t, row, path, forging.Try(t, path))
 				})
 			}
 		})
@@ -165,7 +165,7 @@ func tried() (rows []fakeserver.NamedForgery) {
 	return rows
 }
 
-func judge(t *testing.T, row fakeserver.NamedForgery, path fakeserver.DeliveryPath, got blueprints.Outcome) {
+func judgeForgery(t *testing.T, row fakeserver.NamedForgery, path fakeserver.DeliveryPath, got blueprints.Outcome) {
 	t.Helper()
 	want := onPath(row.Requirement, path)
 	conform.Observed(t, "%s", got)
