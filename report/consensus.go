@@ -99,21 +99,36 @@ func (c *Consensus) compare(verdicts map[string]vectors.Verdict) error {
 	return nil
 }
 
-// String is one sentence about the rule.
+// String is one sentence about the rule, without its full stop.
 func (c *Consensus) String() string {
 	switch {
 	case len(c.Rules) == 0 && len(c.Undecided) > 0:
-		return "the probes fit no rule that is known, or decide too little"
+		return "The probes fit no rule that is known, or decide too little"
 	case len(c.Rules) == 0:
-		return "the server verifies Ed25519 by no rule that is known"
+		return "The server verifies Ed25519 by no rule that is known"
 	case len(c.Rules) > 1:
-		return "the probes that were decided fit the rules " + strings.Join(c.Rules, ", ")
+		return "The probes that were decided fit the rules " + strings.Join(c.Rules, ", ")
 	}
-	text := "the server verifies Ed25519 by the rule " + c.Rules[0]
+	text := "The server verifies Ed25519 by the rule " + c.Rules[0]
 	if len(c.Libraries) > 0 {
 		text += ", as " + strings.Join(c.Libraries, "; ")
 	}
 	return text
+}
+
+// SplitsByRule are the Splits with the libraries that follow one rule in one entry, their names separated by
+// semicolons.
+func (c *Consensus) SplitsByRule() []LibrarySplit {
+	var merged []LibrarySplit
+	for _, s := range c.Splits {
+		i := slices.IndexFunc(merged, func(m LibrarySplit) bool { return m.Rule == s.Rule })
+		if i < 0 {
+			merged = append(merged, s)
+			continue
+		}
+		merged[i].Library += "; " + s.Library
+	}
+	return merged
 }
 
 // consensus says by which rule the server verifies, and with whom it would disagree.
@@ -131,15 +146,7 @@ func (p *Printer) consensus(run *Run) {
 	if len(c.Undecided) > 0 {
 		p.item("  open    ", "undecided: "+strings.Join(c.Undecided, ", "))
 	}
-	byRule := map[string][]string{}
-	var order []LibrarySplit
-	for _, s := range c.Splits {
-		if byRule[s.Rule] == nil {
-			order = append(order, s)
-		}
-		byRule[s.Rule] = append(byRule[s.Rule], s.Library)
-	}
-	for _, s := range order {
-		p.item("  SPLIT   ", fmt.Sprintf("%s: with %s", strings.Join(s.Probes, ", "), strings.Join(byRule[s.Rule], "; ")))
+	for _, s := range c.SplitsByRule() {
+		p.item("  SPLIT   ", fmt.Sprintf("%s: with %s", strings.Join(s.Probes, ", "), s.Library))
 	}
 }

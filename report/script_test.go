@@ -50,7 +50,7 @@ func script(t *testing.T, text string) string {
 		attr := map[string]string{
 			"covers": verdict.AttrCovers, "expect": verdict.AttrExpected, "observe": verdict.AttrObserved,
 			"finding": verdict.AttrFinding, "transcript": verdict.AttrTranscript, "unselected": verdict.AttrUnselected,
-			"scenario": verdict.AttrScenario,
+			"scenario": verdict.AttrScenario, "probe": verdict.AttrProbe,
 		}[verb]
 		switch verb {
 		case "", "#":

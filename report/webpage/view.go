@@ -38,6 +38,8 @@ type view struct {
 	Stray     []evidence
 	Remarks   []remark
 	Tables    []forgeryTable
+	Consensus *report.Consensus
+	Probes    []verdict.Probe
 	Scenarios []scenario
 	Proposals []proposal
 	// Levels, Verdicts and Areas are the choices of the filters.
@@ -184,6 +186,7 @@ func newView(run *report.Run, options Options) *view {
 	for _, table := range report.Forgeries(run) {
 		v.Tables = append(v.Tables, newForgeryTable(table, problem))
 	}
+	v.Probes = report.Probes(run)
 	v.proposals(run, options.Catalogue)
 	v.notJudged(run, options.Catalogue)
 	for _, each := range verdict.All() {

@@ -39,6 +39,10 @@ var files embed.FS
 func Render(w io.Writer, run *report.Run, options Options) error {
 	style, script := asset("style.css"), asset("script.js")
 	v := newView(run, options)
+	var err error
+	if v.Consensus, err = report.ConsensusOf(run); err != nil {
+		return fmt.Errorf("cannot write the page: %w", err)
+	}
 	v.Style, v.Script = template.CSS(style), template.JS(script) //nolint:gosec // both are ours
 	// The page says itself that it loads nothing: what a homeserver wrote into an event cannot act.
 	v.Policy = fmt.Sprintf("default-src 'none'; base-uri 'none'; form-action 'none'; style-src '%s'; script-src '%s'",
@@ -78,6 +82,7 @@ var functions = template.FuncMap{
 	"when":    func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"secs":    func(s float64) string { return fmt.Sprintf("%.2f s", s) },
 	"words":   func(s []string) string { return strings.Join(s, " ") },
+	"join":    func(s []string) string { return strings.Join(s, ", ") },
 	"prose":   prose,
 	"count": func(n int, noun string) string {
 		if stem, ok := strings.CutSuffix(noun, "y"); ok && n != 1 {
