@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"testing"
-	"time"
 
 	"countersign/blueprints"
 	"countersign/fakeserver"
@@ -133,10 +132,11 @@ func (l *lab) deliver(ctx context.Context, path fakeserver.DeliveryPath, s *shot
 	}
 }
 
-// alive reports whether the homeserver still answers; the error says how it does not.
+// alive reports whether the homeserver still answers; the error says how it does not. One that is merely
+// busy has as long as any other wait lasts.
 func (l *lab) alive(ctx context.Context) error {
-	return wait.Until(ctx, wait.Scaled(3*time.Second), "the homeserver to answer", func(ctx context.Context) (bool, error) {
-		response, err := l.Alice.Do(ctx, http.MethodGet, csapi.Path("versions"), csapi.Timeout(wait.Scaled(time.Second)))
+	return wait.Until(ctx, wait.Limit(), "the homeserver to answer", func(ctx context.Context) (bool, error) {
+		response, err := l.Alice.Do(ctx, http.MethodGet, csapi.Path("versions"), csapi.Timeout(wait.Limit()))
 		if err == nil && !response.OK() {
 			err = fmt.Errorf("status %d", response.Status)
 		}

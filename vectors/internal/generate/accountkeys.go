@@ -16,7 +16,8 @@ func accountKeys() (*vectors.File, error) {
 		Title: "Spellings of account keys",
 		About: "Is the text an account key, as the localpart of a user ID of MSC4243, and which one? The recommended rule: 43 characters of " +
 			"the URL-safe alphabet of base64, which re-encode to themselves and encode a canonical point of the curve of more than small order. " +
-			"Server keys of MSC4345 and the user IDs of MSC4348 are spelt alike.",
+			"Server keys of MSC4345 and the user IDs of MSC4348 are spelt alike. What is recorded of a library is whether it decodes the text to 32 bytes: " +
+			"the rest of the rule is the caller's.",
 		Fields: map[string]string{
 			"text":       "the text",
 			"public_key": "the key, 32 bytes in hexadecimal",

@@ -15,7 +15,8 @@ func canonicalJSON() (*vectors.File, error) {
 		Name:  "canonical-json",
 		Title: "Documents and their canonical JSON",
 		About: "What is the canonical form of the document, or has it none (appendices, \"Canonical JSON\", as room versions 6 and later enforce it)? " +
-			"Hashes and signatures cover the canonical form, so that servers which differ here have different event IDs or refuse each other's events.",
+			"Hashes and signatures cover the canonical form, so that servers which differ here have different event IDs or refuse each other's events. " +
+			"A library that makes another form of a document than the expected one is recorded as refusing it.",
 		Fields: map[string]string{
 			"document":     "the document, where it is UTF-8",
 			"document_hex": "the bytes of the document in hexadecimal",
