@@ -284,6 +284,7 @@ func (d *Directory) question(from source, users []matrix.UserID) (said map[matri
 		answered = true
 		r, err := d.readAnswer(body, domain, users)
 		if r.spoiled() && d.Defects.Has("LetOneErrorSpoilAnAnswer") {
+			d.giveUp(from.subjects(users))
 			return said, answered, nil
 		}
 		for user, e := range r.said {

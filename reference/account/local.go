@@ -102,8 +102,7 @@ func (d *Directory) forget(drop func()) {
 // for and stays the same from then on; concurrent first uses get one key. Whether the user exists is
 // for the caller to know.
 func (d *Directory) Account(name string) (matrix.Account, error) {
-	_, used := d.accounts.Get(name)
-	if a, ok, err := d.existing(name); (ok || err != nil) && (used || !d.Defects.Has("MintKeysInARace")) {
+	if a, ok, err := d.existing(name); ok || err != nil {
 		return a, err
 	}
 	minted, err := matrix.NewAccount()
@@ -114,16 +113,21 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 		seed := sha256.Sum256([]byte(name))
 		minted = matrix.AccountFromSeed(seed[:])
 	}
-	result := minted
+	result, stored := minted, minted
+	if d.Defects.Has("MintKeysInARace") {
+		if stored, err = matrix.NewAccount(); err != nil {
+			return matrix.Account{}, err
+		}
+	}
 	err = d.DB.Update(func(tx *store.Tx) error {
-		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil && !d.Defects.Has("MintKeysInARace") {
+		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
 			result, err = accountFromSeed(name, seed)
 			return err
 		}
-		if err := tx.Table(tableSeeds).Put(store.Key(name), minted.Seed()); err != nil {
+		if err := tx.Table(tableSeeds).Put(store.Key(name), stored.Seed()); err != nil {
 			return err
 		}
-		return tx.Table(tableKeys).Put(store.Key(minted.Key().String()), []byte(name))
+		return tx.Table(tableKeys).Put(store.Key(stored.Key().String()), []byte(name))
 	})
 	return result, err
 }

@@ -124,3 +124,13 @@ func (d *Directory) loseAtRestart() error {
 		return nil
 	})
 }
+
+// giveUp has keys not asked for again.
+func (d *Directory) giveUp(subjects []subject) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	never := d.Clock().Add(pollInterval)
+	for _, s := range subjects {
+		d.attempts[s] = attempt{asked: never, next: never}
+	}
+}

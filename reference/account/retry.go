@@ -33,6 +33,9 @@ func (d *Directory) noteAttempts(subjects []subject, answered bool) {
 	defer d.mutex.Unlock()
 	for _, s := range left {
 		a := d.attempts[s]
+		if a.asked.After(d.Clock()) {
+			continue // a mutant has given it up
+		}
 		a.answered = answered
 		a.asked = d.Clock()
 		a.next = a.asked.Add(min(firstRetry<<min(a.failures, 20), lastRetry))

@@ -74,9 +74,6 @@ func (a *API) putTyping(c *call) (any, error) {
 		// D-20a: EDUs are between users and servers, like end-to-end encryption, and name users by
 		// account name, but in rooms with participation, which know their users by no other ID than the
 		// room's (D-45).
-		if r.renames() && a.defects.Has("KeepTypingToOneself") {
-			return empty()
-		}
 		a.outbox.SendEDU(a.others(r.roomID), "m.typing", mustJSON(map[string]any{
 			"room_id": r.roomID, "user_id": r.shownAs, "typing": body.Typing,
 		}))
@@ -240,7 +237,7 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 // receiveToDevice takes an m.direct_to_device EDU.
 func (a *API) receiveToDevice(origin matrix.ServerName, content gjson.Result) error {
 	sender := matrix.UserID(content.Get("sender").Str)
-	if sender.Domain() != origin && !a.defects.Has("TakeToDeviceMessagesForAnyDomain") {
+	if sender.Domain() != origin {
 		return nil
 	}
 	messages := map[matrix.UserID]map[string]userdb.ToDevice{}

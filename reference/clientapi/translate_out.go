@@ -159,9 +159,6 @@ func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
 	name, ok := t.user(e.Sender())
 	if !ok {
 		name = ""
-		if t.defects.Has("NameHiddenSenders") {
-			name = e.Sender()
-		}
 	}
 	switch {
 	case t.defects.Has("LeaveSenderAccountOut"):

@@ -42,6 +42,9 @@ func (b *backoff) wait(server matrix.ServerName) time.Duration {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	wait := max(b.servers[server].until.Sub(b.clock()), 0)
+	if b.servers[server].count > 0 && b.defects.Has("NeverForgiveServers") {
+		return lastBackoff
+	}
 	if wait > 0 && b.defects.Has("NeverBackOff") {
 		return 0
 	}
@@ -51,9 +54,6 @@ func (b *backoff) wait(server matrix.ServerName) time.Duration {
 func (b *backoff) succeeded(server matrix.ServerName) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if _, failing := b.servers[server]; failing && b.defects.Has("NeverForgiveServers") {
-		return
-	}
 	delete(b.servers, server)
 }
 
@@ -62,9 +62,6 @@ func (b *backoff) succeeded(server matrix.ServerName) {
 func (b *backoff) heardFrom(server matrix.ServerName) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if b.defects.Has("NeverForgiveServers") {
-		return
-	}
 	if f, ok := b.servers[server]; ok && b.clock().Sub(f.last) >= heardPause {
 		f.until = b.clock()
 		b.servers[server] = f

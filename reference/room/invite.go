@@ -232,7 +232,7 @@ func (g *Engine) cosignRequest(r *liveRoom, a actor, d Draft, expected matrix.Us
 	if err != nil {
 		return nil, err
 	}
-	if err := g.checkLocal(r, e); err != nil {
+	if err := g.checkLocal(r, e); err != nil && !g.Defects.Has("SkipTheRulesForReturnedKeys") {
 		return nil, err
 	}
 	p := matrix.ProtoEvent{

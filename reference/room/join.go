@@ -239,7 +239,7 @@ func (g *Engine) verifyMembers(ctx context.Context, s State) {
 		events = append(events, e.Event)
 	}
 	users := accountKeysOf(events)
-	ctx, cancel := context.WithTimeout(ctx, g.patience(joinVerifyWait))
+	ctx, cancel := context.WithTimeout(ctx, joinVerifyWait)
 	defer cancel()
 	g.Directory.Verify(ctx, users...)
 }

@@ -266,7 +266,7 @@ func (g *Engine) inURLSafeBase64(e *matrix.Event) (*matrix.Event, error) {
 
 // mistakenAuthEvents are the auth events of an event of ours, with more or fewer than are needed.
 func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
-	if p.Type != "m.room.member" && g.Defects.Has("CiteTheCreateEvent") {
+	if p.StateKey == nil && g.Defects.Has("CiteTheCreateEvent") {
 		return append(slices.Clone(p.AuthEvents), r.create.ID())
 	}
 	rules := r.current.Get(matrix.StateTuple{Type: "m.room.join_rules"})
@@ -382,14 +382,6 @@ func (g *Engine) InvitedOfOld(ctx context.Context, origin matrix.ServerName, roo
 		return nil, err
 	}
 	return signed.JSON(), g.noteMembership(signed, nil, origin)
-}
-
-// patience is for how long a join waits for the names of a room's members.
-func (g *Engine) patience(honest time.Duration) time.Duration {
-	if g.Defects.Has("WaitForEverybody") {
-		return 10 * honest
-	}
-	return honest
 }
 
 // acceptsEverything reports whether an event that is to be refused is accepted all the same. A server that

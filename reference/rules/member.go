@@ -157,7 +157,7 @@ func (m *memberCheck) restrictedJoin() error {
 	if err := m.checkAuthorisersServer(user); err != nil {
 		return err
 	}
-	if levels := m.levels(); levels.User(user) < levels.Invite() && !m.room.defects.Has("AuthoriserNeedsNoPower") {
+	if levels := m.levels(); levels.User(user) < levels.Invite() && !m.room.defects.Has("AuthoriserNeedsNoPower") && !m.room.defects.Has("GrantJoinsWithoutPower") {
 		return reject("5.3.5.2", "the authoriser %s may not invite", user)
 	}
 	return nil
