@@ -69,9 +69,7 @@ type RoomState map[matrix.StateTuple]string
 func (s RoomState) Has(e *matrix.Event) bool { return s[e.Tuple()] == e.ID() }
 
 // Meet joins branches by a message of fay's that follows them all, and returns what every homeserver then
-// makes of the room, in the order of the sites. A homeserver tells its state in three ways: over federation,
-// before fay's message and before the next event of a homeserver, and to its client. They must be one, and it must be the
-// same everywhere; what is not costs what the requirement says.
+// makes of the room, in the order of the sites: see [Migration.Converge].
 //
 // The events that win are those by which fay's own message is authorised. The room has the state of the
 // first homeserver when the method returns.
@@ -87,19 +85,20 @@ func (m *Migration) Meet(t testing.TB, requirement string, branches []*fakeserve
 	return m.Converge(t, requirement, merge)
 }
 
-// Converge is [Migration.Meet] at an event that is there already, and that every homeserver has.
+// Converge judges that every homeserver tells the same state of the room, in three ways: over federation, before an
+// event that all of them have and before the next event of one of them, and to its client. What is not the same costs
+// what the requirement says. It returns the state before the event that all have.
 func (m *Migration) Converge(t testing.TB, requirement string, at *matrix.Event) []RoomState {
 	t.Helper()
-	var states []RoomState
-	for _, site := range m.Sites {
-		states = append(states, m.Before(t, site, at))
-	}
+	var states, later []RoomState
 	next := m.nextOf(t, m.Sites[m.meets%len(m.Sites)]) // of each in its turn
 	m.meets++
 	for i, site := range m.Sites {
-		m.compare(t, requirement, fmt.Sprintf("%s and %s before the same event", m.Sites[0].HS.Alias(), site.HS.Alias()), states[0], states[i])
-		m.compare(t, requirement, site.HS.Alias()+" before the next event, and before", m.Before(t, site, next), states[i])
-		m.compare(t, requirement, site.HS.Alias()+" over federation, and to its client", states[i], m.stateAt(t, StateIDs(t, site.Alice, m.ID)))
+		states, later = append(states, m.Before(t, site, at)), append(later, m.Before(t, site, next))
+		both := m.Sites[0].HS.Alias() + " and " + site.HS.Alias()
+		m.compare(t, requirement, both+" before the same event", states[0], states[i])
+		m.compare(t, requirement, both+" before the next event", later[0], later[i])
+		m.compare(t, requirement, site.HS.Alias()+" over federation, and to its client", later[i], m.stateAt(t, StateIDs(t, site.Alice, m.ID)))
 	}
 	var settled []*matrix.Event
 	for _, id := range states[0] {
