@@ -36,7 +36,7 @@ func TestDefault_TestsAreOwedForTheAreasThatExist(t *testing.T) {
 	require.NoError(t, err)
 	for _, p := range c.Proposals {
 		for _, a := range p.Areas {
-			assert.Equal(t, p.ID != "MSC4345", a.Tests == Required, a.ID)
+			assert.Equal(t, Required, a.Tests, a.ID)
 		}
 	}
 }

@@ -165,5 +165,5 @@ func TestForge_Matrix(t *testing.T) {
 	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return int(reasons[a] - reasons[b]) }) {
 		fmt.Fprintf(&table, "  %c  %s\n", reasons[reason], reason)
 	}
-	t.Log("\n" + table.String())
+	t.Logf("\n%s", &table)
 }
