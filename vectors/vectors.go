@@ -14,6 +14,8 @@ import (
 	"slices"
 )
 
+//go:generate go run ./internal/generate .
+
 //go:embed *.json
 var files embed.FS
 

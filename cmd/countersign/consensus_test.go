@@ -58,6 +58,9 @@ func probesTellRulesApart(t *testing.T, probes prober) {
 		assert.Equal(t, []string{v.rule}, c.Rules, v.variant)
 		assert.Empty(t, c.Undecided, v.variant)
 		for _, p := range report.Probes(runs[i]) {
+			vector, err := vectors.Probe(p.Probe)
+			require.NoError(t, err)
+			assert.NotNil(t, vector, "no vector is of the kind of %s", p.Probe)
 			assert.Equal(t, []verdict.Outcome{verdict.Accepted, verdict.Rejected}, []verdict.Outcome{p.ControlBefore, p.ControlAfter}, "%s: %s", v.variant, p.Probe)
 		}
 	}

@@ -68,6 +68,9 @@ func canonicalJSON() (*vectors.File, error) {
 	add("surrogate-in-utf-8", "a surrogate encoded in UTF-8", "", text, "{\"s\":\"\xed\xa0\x80\"}")
 	add("astral-key-order", "keys whose order by code point and by UTF-16 differs", "CJ10",
 		"Languages whose strings are UTF-16 sort the two keys the other way round.", `{"`+"\U00010000"+`":1,"`+"\uffff"+`":2}`)
+	add("keys-that-differ-in-case", "keys that differ in case only, one of them with a long s", "CJ11",
+		"Go's encoding/json takes one for the other when it fills a struct, and so reads another sender than the one that has signed.",
+		`{"sender":"a","SENDER":"b","\u017fender":"c"}`)
 	add("duplicate-key", "a key twice", "CJ13",
 		"The last value counts for some, the first for others, and some keep both. The specification is silent; the recommended rule refuses it.", `{"a":1,"a":2}`)
 	add("duplicate-key-escaped", "a key twice, once with an escape", "", "See duplicate-key.", `{"a":1,"\u0061":2}`)

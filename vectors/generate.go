@@ -1,3 +1,0 @@
-package vectors
-
-//go:generate go run ./internal/generate .
