@@ -33,8 +33,8 @@ type job struct {
 	// scale multiplies every deadline, and limit bounds the run.
 	scale float64
 	limit time.Duration
-	// serial runs one test after the other.
-	serial bool
+	// parallel is how many tests run at once; 0 is as many as the suite likes.
+	parallel int
 }
 
 // outcome is what came of a job.
@@ -59,8 +59,8 @@ func (b *binaries) run(ctx context.Context, all *requirements.Catalogue, j job) 
 		}
 		args = append(args, "-test.run=^("+strings.Join(names, "|")+")$")
 	}
-	if j.serial {
-		args = append(args, "-test.parallel=1")
+	if j.parallel > 0 {
+		args = append(args, "-test.parallel="+strconv.Itoa(j.parallel))
 	}
 	command := exec.CommandContext(ctx, b.test2json, args...)
 	command.Dir = filepath.Join(b.module, "tests", filepath.FromSlash(j.suite))

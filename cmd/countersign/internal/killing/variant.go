@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"countersign/reference"
 	"countersign/report"
@@ -11,8 +12,16 @@ import (
 	"countersign/report/verdict"
 )
 
-// livingScale is for servers that are slow and conform all the same.
-const livingScale = 5
+// How dead servers are tried. For most of them deadlines are short: whether a wait ends for the right reason
+// does not matter, as long as nothing passes. One that is slow is waited for, by many tests at once; those
+// that take much of the honest server's time make so many requests, one after the other, that they are left
+// out.
+const (
+	deadScale      = 0.2
+	livingScale    = 5
+	livingParallel = 256
+	livingCPU      = 500 * time.Millisecond
+)
 
 // variant runs every test that could tell a variant from the honest server; when no honest run says
 // which these are, all tests that cover what permits it.
@@ -56,12 +65,15 @@ func (t *trial) deadServer(ctx context.Context, d reference.DeadServer) (killtab
 		return row, nil
 	}
 	row = killtable.Dead{Name: d.Name, Does: d.Does, Lives: d.Lives, Wrong: []string{}}
-	scale := t.Scale
-	if d.Lives {
-		scale = livingScale
-	}
 	for _, suite := range t.Suites {
-		o, err := t.binaries.run(ctx, t.Catalogue, job{suite: suite, defect: d.Name, scale: scale, limit: t.scaled(suiteLimit)})
+		j := job{suite: suite, tests: t.tryable(suite, d), defect: d.Name, scale: deadScale, limit: t.scaled(suiteLimit)}
+		if len(j.tests) == 0 {
+			continue
+		}
+		if d.Lives {
+			j.scale, j.parallel = livingScale, livingParallel
+		}
+		o, err := t.binaries.run(ctx, t.Catalogue, j)
 		if err != nil {
 			return row, fmt.Errorf("the dead server %s: %w", d.Name, err)
 		}
@@ -79,6 +91,17 @@ func (t *trial) deadServer(ctx context.Context, d reference.DeadServer) (killtab
 		}
 	}
 	return row, t.journal.put("dead:"+d.Name, row)
+}
+
+// tryable are the test functions of a suite that are run against a dead server.
+func (t *trial) tryable(suite string, d reference.DeadServer) (names []string) {
+	for _, one := range t.tests {
+		if one.suite == suite && one.honest.Blame == nil && (!d.Lives || one.honest.CPU <= livingCPU) {
+			names = append(names, one.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // wronglyJudged reports whether a dead server has got a verdict that it cannot have earned.
