@@ -130,7 +130,8 @@ func (m *machine) bring(t testing.TB, key matrix.ServerKeyPair, to standing) {
 		m.say(t, m.Fay, m.Room.Room.Accepts(name))
 	}
 	if to.participation == matrix.Revoked {
-		revocation := m.Room.Room.Revokes(name)
+		// With its domain, so that nothing but the revocation speaks against accepting it again.
+		revocation := m.Room.Room.Revokes(name).With("unverified_domain", m.Peer.Name())
 		if to.byItself {
 			revocation = revocation.Through(key)
 		}

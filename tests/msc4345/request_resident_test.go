@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -144,10 +145,17 @@ func TestResident_ChecksWhoAsks(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4345-FLOW-08")
 	r := hosted(t)
+	thief := r.Scene.Peer(t)
 	petition := r.Peer.MustAsk(t, r.At, r.Version, r.ID, r.Fay)
 	honest := forge(t, petition, fakeserver.Forgery{}, fakeserver.Cast{})
-	path := fmt.Sprintf("/_matrix/federation/v1/send_participation/%s/%s", url.PathEscape(r.ID), url.PathEscape(honest.EventID))
-	must.RefuseAny(conform.Judge(t, "MSC4345-FLOW-08"), r.Scene.Peer(t).Ask(t, r.At, http.MethodPut, path, honest.PDU))
+	// The same request in the name of the domain of the server that hands it in, which does not say that the
+	// key is its own.
+	claimed := forge(t, petition, fakeserver.Forgery{Edits: []fakeserver.Edit{
+		{Path: "content.unverified_domain", JSON: strconv.Quote(string(thief.Name()))}}}, fakeserver.Cast{})
+	for _, event := range []fakeserver.Forged{honest, claimed} {
+		path := fmt.Sprintf("/_matrix/federation/v1/send_participation/%s/%s", url.PathEscape(r.ID), url.PathEscape(event.EventID))
+		must.RefuseAny(conform.Judge(t, "MSC4345-FLOW-08"), thief.Ask(t, r.At, http.MethodPut, path, event.PDU))
+	}
 	must.Succeed(conform.Setup(t), blueprints.HandInRequest(t, petition, honest)) // its owner may
 }
 
