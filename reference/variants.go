@@ -19,7 +19,6 @@ func Variants() []Variant { return slices.Concat(variants[:], consensusVariants[
 
 var variants = [...]Variant{
 	{"MintKeysAtRegistration", "MSC4243-KEY-04", "makes account keys when accounts are made, not when they are first needed"},
-	{"ListTheVersionAsStable", "MSC4243-RV-01", "lists the room version as a stable one"},
 	{"AddFieldsToAnswers", "MSC4243-QA-02", "adds a field that nobody knows to answers about keys"},
 	{"AddFieldsToQuestions", "MSC4243-QC-20", "adds a field that nobody knows to questions about keys"},
 	{"AddFieldsToUnsigned", "MSC4243-CS-03", "adds a field that nobody knows to unsigned"},
@@ -27,11 +26,9 @@ var variants = [...]Variant{
 	{"AskInSmallBatches", "MSC4243-QC-02", "asks for a hundred keys at once, not for 2048"},
 	{"ForgetWhomToAskAtRestart", "MSC4243-SM-12", "does not ask again after a restart for users who are unverified, until they are heard from"},
 	{"NeverAskAgain", "MSC4243-QC-09", "asks for every key once only, and again when it is restarted"},
-	{"AskAgainLater", "MSC4243-QC-09", "waits twice as long before it asks again"},
 	{"CallUnknownKeysNotFound", "MSC4243-QA-04", "answers for unknown keys with M_NOT_FOUND"},
 	{"RefuseStrangersWithForbidden", "MSC4243-INV-13", "refuses invites of names that it does not have with 403"},
 	{"SendOneEventAtATime", "RV12-MSG-01", "sends one event in each transaction"},
-	{"LeaveAgeOut", "RV12-MSG-02", "leaves the age out of unsigned"},
 	{"CountDepthInTens", "RV12-MSG-01", "counts depth in steps of ten"},
 	{"ServeRejectedEvents", "RV12-REJECT-01", "hands out events that it has rejected when they are asked for by ID"},
 	{"ReverseTheState", "RV12-JOIN-01", "gives the state to a joining server in another order"},

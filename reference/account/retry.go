@@ -39,9 +39,6 @@ func (d *Directory) noteAttempts(subjects []subject, answered bool) {
 		a.answered = answered
 		a.asked = d.Clock()
 		a.next = a.asked.Add(min(firstRetry<<min(a.failures, 20), lastRetry))
-		if d.Defects.Has("AskAgainLater") {
-			a.next = a.asked.Add(2 * a.next.Sub(a.asked))
-		}
 		a.failures++
 		if d.Defects.Has("NeverAskAgain") {
 			a.next, a.asked = a.asked.Add(pollInterval), a.asked.Add(pollInterval)

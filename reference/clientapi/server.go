@@ -51,7 +51,7 @@ func (a *API) capabilities(*call) (any, error) {
 	available := map[string]string{}
 	for _, v := range a.engine.Versions() {
 		available[v.ID] = "unstable"
-		if v.Identity == matrix.ServerIdentity || a.defects.Has("ListTheVersionAsStable") {
+		if v.Identity == matrix.ServerIdentity {
 			available[v.ID] = "stable"
 		}
 	}

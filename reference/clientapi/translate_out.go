@@ -125,7 +125,7 @@ func (t *translator) unsigned(e *matrix.Event, around surroundings) *unsigned {
 	if t.defects.Has("AddFieldsToUnsigned") {
 		u.Extra = true
 	}
-	if around.nowMillis > 0 && !t.defects.Has("LeaveAgeOut") {
+	if around.nowMillis > 0 {
 		age := max(0, around.nowMillis-e.OriginServerTS())
 		u.Age = &age
 	}
