@@ -3,6 +3,7 @@ package blueprints
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +107,17 @@ func (m *Migration) Converge(t testing.TB, requirement string, at *matrix.Event)
 	}
 	m.Room.Room.Settle(settled...)
 	return states
+}
+
+// Alike reports whether the homeservers say that they are one implementation in one version. Such homeservers read
+// the proposals alike, so that nothing but a fault makes them disagree.
+func (m *Migration) Alike(t testing.TB) bool {
+	t.Helper()
+	var versions []string
+	for _, site := range m.Sites {
+		versions = append(versions, m.Peer.Ask(conform.Setup(t), site.At, http.MethodGet, "/_matrix/federation/v1/version", nil).JSON().Get("server").Raw)
+	}
+	return versions[0] != "" && len(slices.Compact(versions)) == 1
 }
 
 // nextOf has a homeserver's client send a message and returns it when every other homeserver has it too.

@@ -137,6 +137,10 @@ func TestMigration_Forks(t *testing.T) {
 			conform.Covers(t, c.requirement)
 			conform.Scenario(t, "An account "+c.name)
 			f := forking(t, v, c.rule)
+			convergence := c.requirement
+			if f.Alike(t) {
+				convergence = "MSC4348-MIG-07" // whatever the reading, it is one
+			}
 			build := func(acts []func(account) blueprints.Act, a account, at time.Time) (branch []blueprints.Act) {
 				for i, act := range acts {
 					made := act(a)
@@ -157,7 +161,7 @@ func TestMigration_Forks(t *testing.T) {
 					orders = len(ways)
 					f.TellOne(t, f.Sites[0], ways[i]...)
 					f.TellOne(t, f.Sites[1], ways[orders-1-i]...)
-					states := f.Meet(t, c.requirement, branches, winners(c.end, branches)...)
+					states := f.Meet(t, convergence, branches, winners(c.end, branches)...)
 					for _, site := range f.Sites {
 						if !f.Before(t, site, branches[0].Events()[0]).Has(a.joined) {
 							conform.Inconclusive(t, "%s has not accepted that the account has joined before the fork", site.HS.Alias())
