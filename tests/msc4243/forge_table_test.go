@@ -128,6 +128,15 @@ func ofPath(path fakeserver.DeliveryPath) []string {
 	return nil
 }
 
+// ambiguous are requirements about events of which the text does not say clearly that they are bad (D-01,
+// D-08, D-10). A homeserver that accepts one is warned for that; that it does so on a path, as on every
+// other, does not mean that it trusts the path.
+func ambiguous(requirement string) bool {
+	return slices.Contains([]string{
+		"MSC4243-FORGE-28", "MSC4243-FORGE-30", "MSC4243-FORGE-34", "MSC4243-FORGE-35", "MSC4243-FORGE-38",
+	}, requirement)
+}
+
 // MSC4243, "Proposal": the private key of the sender's account key signs the event, filed under the
 // key's URL-safe text and the key ID "ed25519:1". Every forgery of the table on every path by which an
 // event reaches a homeserver.
@@ -172,6 +181,9 @@ func judgeForgery(t *testing.T, row fakeserver.NamedForgery, path fakeserver.Del
 	switch {
 	case want == refused && got.Effective():
 		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
+		if ambiguous(row.Requirement) {
+			return
+		}
 		for _, id := range ofPath(path) {
 			conform.Violation(t, id, "the forged event has no effect", got.String())
 		}
