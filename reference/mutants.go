@@ -17,7 +17,8 @@ type Mutant struct {
 func Mutants() []Mutant {
 	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:], inviteMutants[:], joinMutants[:],
 		visibilityMutants[:], translationMutants[:], ephemeralMutants[:], serverMutants[:],
-		participationMutants[:], portableMutants[:], consensusMutants[:])
+		participationMutants[:], serverKeyMutants[:],
+		portableMutants[:], companyMutants[:], consensusMutants[:])
 }
 
 // isDefect reports whether a mutant, a variant or a dead server has the name.

@@ -96,8 +96,9 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	serverKeys.Defects = defects
 	s.domains = participant.NewDomains(participant.DomainsOptions{
-		ServerName: name, Keys: serverKeys, Peers: s.client, Logger: logger, Clock: time.Now,
+		ServerName: name, Keys: serverKeys, Peers: s.client, Logger: logger, Clock: time.Now, Defects: defects,
 	})
 	users := userdb.New(s.db, name)
 	s.directory = account.New(account.Options{

@@ -15,7 +15,9 @@ type Variant struct {
 }
 
 // Variants are all variants.
-func Variants() []Variant { return slices.Concat(variants[:], consensusVariants[:]) }
+func Variants() []Variant {
+	return slices.Concat(variants[:], participationVariants[:], consensusVariants[:])
+}
 
 var variants = [...]Variant{
 	{"MintKeysAtRegistration", "MSC4243-KEY-04", "makes account keys when accounts are made, not when they are first needed"},

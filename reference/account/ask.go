@@ -276,7 +276,7 @@ func (d *Directory) question(from source, users []matrix.UserID) (said map[matri
 		if err != nil {
 			return said, answered, err
 		}
-		body, err := d.post(from, users, cursor)
+		body, err := d.post(d.mistakenSource(from), users, cursor)
 		if err != nil {
 			_, refused := errors.AsType[*peer.Error](err)
 			return said, answered || refused, err

@@ -134,3 +134,11 @@ func (d *Directory) giveUp(subjects []subject) {
 		d.attempts[s] = attempt{asked: never, next: never}
 	}
 }
+
+// mistakenSource is whom a mutant asks, and where, for the accounts that it should ask another way.
+func (d *Directory) mistakenSource(from source) source {
+	if from.portable && d.Defects.Has("AskForAccountsAsMSC4243Does") {
+		from.portable = false
+	}
+	return from
+}

@@ -1,6 +1,8 @@
 package clientapi
 
 import (
+	"github.com/tidwall/gjson"
+
 	"countersign/matrix"
 	"countersign/reference/room"
 )
@@ -56,4 +58,52 @@ func (r *reader) hiddenReferences(e room.Stored) (found []map[string]string) {
 // notifiesOfHidden reports whether a mutant counts an event as unread that clients are not shown.
 func (r *reader) notifiesOfHidden(e room.Stored) bool {
 	return !r.visible(e.Event) && e.Type() == "m.room.message" && r.defects.Has("CountHiddenEvents")
+}
+
+// mistakenServer is the server that a mutant takes for the one which an event came into the room through.
+func (t *translator) mistakenServer(e *matrix.Event, honest room.Participant) room.Participant {
+	if !t.version.HasPortableAccounts() {
+		return honest
+	}
+	if now, ok := t.company.ServerOfUser(e.Sender()); ok && now.Key != honest.Key && t.defects.Has("ShowTheLatestDomain") {
+		return now
+	}
+	return honest
+}
+
+// mistakenProvenance is what clients are told of where an event comes from.
+func (t *translator) mistakenProvenance(e *matrix.Event, server room.Participant, honest provenance) provenance {
+	p := honest
+	if claimed := e.Unsigned(); claimed != nil { // which only a mutant keeps
+		if domain := gjson.GetBytes(claimed, "server_domain").Str; domain != "" {
+			p.ServerDomain = matrix.ServerName(domain)
+		}
+		if name := gjson.GetBytes(claimed, "account").Str; name != "" {
+			p.Account = name
+		}
+	}
+	switch {
+	case p.ServerDomain == "" && server.UnverifiedDomain != "" && t.defects.Has("ShowUnverifiedDomains"):
+		p.ServerDomain = server.UnverifiedDomain
+	case p.Account != "" && t.defects.Has("ShowUserIDsForAccounts"):
+		p.Account = "@" + p.Account + ":" + string(p.ServerDomain)
+	}
+	return p
+}
+
+// hidesProvenance reports whether a mutant hides an event for where it comes from.
+func (t *translator) hidesProvenance(e *matrix.Event, p provenance) bool {
+	switch {
+	case e.IsParticipation() && e.Participation() == matrix.Requested && t.defects.Has("HideRequests"):
+		return true
+	case e.IsParticipation() || e.IsCreate():
+		return false
+	case p.ServerDomain == "" && !t.version.HasPortableAccounts() && t.defects.Has("HideEventsOfUnverifiedServers"),
+		p.Account == "" && t.version.HasPortableAccounts() && t.defects.Has("HideNamelessAccounts"):
+		return true
+	case !t.version.HasPortableAccounts():
+		return false
+	}
+	server, ok := t.company.ServerOf(e)
+	return ok && server.Participation == matrix.Revoked && t.defects.Has("DropThePastOfRevokedServers")
 }

@@ -129,11 +129,12 @@ func (t *translator) provenance(e *matrix.Event) (p provenance) {
 	if !ok {
 		return p
 	}
+	server = t.mistakenServer(e, server)
 	p.ServerDomain = serverDomain(server)
 	if t.version.HasPortableAccounts() {
 		p.Account = t.accountName(e.Sender(), server)
 	}
-	return p
+	return t.mistakenProvenance(e, server, p)
 }
 
 // serverDomain is the domain of a server, empty unless it has confirmed that the key is its own (MSC4345,

@@ -109,7 +109,11 @@ func (t *translator) stripped(e *matrix.Event) *clientEvent {
 	shown := &clientEvent{Type: e.Type(), Sender: sender, StateKey: key, Content: t.contentOut(e)}
 	shown.name, _ = t.knownAs(sender)
 	if t.company != nil {
-		if p := t.provenance(e); p != (provenance{}) {
+		p := t.provenance(e)
+		if t.hidesProvenance(e, p) {
+			return nil
+		}
+		if p != (provenance{}) {
 			shown.Unsigned = &unsigned{provenance: p}
 		}
 	}

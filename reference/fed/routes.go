@@ -279,10 +279,10 @@ func (s *Server) queryAccounts(r *request) (any, error) {
 // queryPortableAccounts is queryAccounts for accounts of rooms of MSC4348, about which only those are
 // told who are in a room with them.
 func (s *Server) queryPortableAccounts(r *request) (any, error) {
+	if s.Defects.Has("AnswerForAccountsAsMSC4243Does") {
+		return nil, peer.Errorf(http.StatusNotFound, "M_UNRECOGNIZED", "no such endpoint")
+	}
 	answer, err := s.Directory.AnswerTo(r.body, func(user matrix.UserID, erased bool) (bool, error) {
-		if s.Defects.Has("TellStrangersOfAccounts") {
-			return true, nil
-		}
 		return s.Engine.MayKnowAccount(user, erased, r.origin)
 	})
 	return json.RawMessage(answer), err

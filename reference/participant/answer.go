@@ -32,7 +32,7 @@ func (k *Keys) Answer(server, asker matrix.ServerName, body []byte, may Disclose
 		if asked != nil && !asked[own.Key().Name()] || own.Retired || !may.MayKnow(asker, own) {
 			continue
 		}
-		doc, err := document(server, own)
+		doc, err := k.document(server, own)
 		if err != nil {
 			return nil, err
 		}
@@ -75,13 +75,13 @@ func readQuery(server matrix.ServerName, body []byte) (map[matrix.ServerName]boo
 
 // document says that a key is this server's, signed by the key. Keys are never bounded in time, so that
 // there is no valid_until_ts.
-func document(server matrix.ServerName, own Own) (json.RawMessage, error) {
+func (k *Keys) document(server matrix.ServerName, own Own) (json.RawMessage, error) {
 	key := own.Key()
-	doc, err := json.Marshal(map[string]any{
+	doc, err := json.Marshal(k.otherwise(own, map[string]any{
 		"server_name":     server,
 		"verify_keys":     map[matrix.KeyID]any{matrix.ServerKeyID: map[string]string{"key": matrix.EncodeBase64(key[:])}},
 		"old_verify_keys": map[string]any{},
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (d *Domains) query(domain matrix.ServerName, claims []Claim) (map[matrix.Se
 	if err != nil {
 		return nil, err
 	}
-	return advertised(answer, domain), nil
+	return d.mistakenAnswer(answer, claims, advertised(answer, domain)), nil
 }
 
 // advertised are the keys that an answer to a key query lists as those of a domain: under verify_keys of

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 	"countersign/reference/store"
 )
 
@@ -22,6 +23,9 @@ const (
 // revoked key never takes part again (MSC4345, "Revoked participation"). It is safe for concurrent use.
 // Those of its methods that return an error must not be called inside a transaction of its store.
 type Keys struct {
+	// Defects are what the server does wrong on purpose; they are set before the first use.
+	Defects defect.Set
+
 	db *store.DB
 	// writing is held while keys are minted or changed, and mutex while the maps are used.
 	writing sync.Mutex

@@ -12,7 +12,7 @@ func (g *Engine) MayKnowAccount(user matrix.UserID, erased bool, server matrix.S
 		return false, err
 	}
 	for _, m := range memberships {
-		if !m.Version.HasPortableAccounts() || m.Membership != "join" && !erased {
+		if !m.Version.HasPortableAccounts() || m.Membership != "join" && !erased && !g.Defects.Has("TellOfThoseWhoHaveLeft") {
 			continue
 		}
 		participates, err := g.participatesAs(m.RoomID, server)
@@ -20,7 +20,7 @@ func (g *Engine) MayKnowAccount(user matrix.UserID, erased bool, server matrix.S
 			return participates, err
 		}
 	}
-	return false, nil
+	return g.Defects.Has("TellStrangersOfAccounts"), nil
 }
 
 // MayKnowAccountKey is MayKnowAccount for who asks as MSC4243 has it, where anybody may: of an account that is, or
@@ -57,7 +57,7 @@ func (g *Engine) participatesAs(roomID string, domain matrix.ServerName) (accept
 	err = g.view(func(events source) error {
 		for _, id := range current.OfType(matrix.ParticipationType) {
 			e := events.Event(id)
-			if e == nil || e.Participation() != matrix.Accepted {
+			if e == nil || e.Participation() != matrix.Accepted && !g.tellsParticipants(e) {
 				continue
 			}
 			if claimed, ok := e.UnverifiedDomain(); ok && claimed == domain {

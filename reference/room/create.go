@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/tidwall/sjson"
 
@@ -31,6 +32,9 @@ func (g *Engine) Create(ctx context.Context, c Creation) (string, error) {
 	}
 	drafts := g.foundingDrafts(c.Version, a)
 	drafts = append(drafts, Draft{Type: "m.room.member", StateKey: matrix.StateKey(string(a.user)), Content: join})
+	if len(drafts) == 2 && g.Defects.Has("JoinBeforeParticipating") {
+		slices.Reverse(drafts)
+	}
 	for _, d := range append(drafts, c.Initial...) {
 		if err := ctx.Err(); err != nil {
 			return "", err

@@ -15,7 +15,7 @@ const tableContacts = "contacts" // room ID, user ID -> domain
 // after it, and, for a membership, the server of whom it is about. D-46: a server hears of its own
 // participation, in the room or not. r.mutex is held.
 func (g *Engine) destinations(r *liveRoom, e *matrix.Event, except ...matrix.ServerName) []matrix.ServerName {
-	servers := append(r.domains(), g.concerned(r, e)...)
+	servers := append(g.routed(r), g.concerned(r, e)...)
 	if r.version.Identity == matrix.AccountKeyIdentity && g.Defects.Has("SendToTheCreatorsServerOnly") {
 		servers = []matrix.ServerName{r.create.Sender().Domain()}
 	}

@@ -102,10 +102,15 @@ func (s source) find(id string) *known {
 // state shows a state to the authorization rules.
 func (s source) state(state State) rules.State {
 	return rules.StateFunc(func(place matrix.StateTuple) *matrix.Event {
-		if id := state.Get(place); id != "" {
-			return s.Event(id)
+		id := state.Get(place)
+		if id == "" {
+			return nil
 		}
-		return nil
+		k := s.find(id)
+		if k == nil || s.g.undone(k) {
+			return nil
+		}
+		return k.Event
 	})
 }
 

@@ -44,7 +44,7 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 
 // actorThrough is actor for a room with participation and a given key of this server's.
 func (g *Engine) actorThrough(v matrix.RoomVersion, server matrix.ServerKeyPair, local matrix.UserID) (actor, error) {
-	a := actor{server: server.Key().Name(), signers: []matrix.Signer{server.Signer()}}
+	a := actor{server: server.Key().Name(), signers: g.mistakenServerSigners(server.Signer())}
 	if !v.HasPortableAccounts() {
 		a.user = server.Key().UserID(local.Localpart())
 		return a, nil
@@ -54,7 +54,7 @@ func (g *Engine) actorThrough(v matrix.RoomVersion, server matrix.ServerKeyPair,
 		return actor{}, err
 	}
 	a.user = account.Key().PortableUserID()
-	a.signers = append(a.signers, account.Signer())
+	a.signers = g.mistakenPortableSigners(server.Signer(), account.Signer())
 	return a, nil
 }
 
@@ -74,7 +74,7 @@ func (g *Engine) ownName(r *liveRoom) matrix.ServerName {
 // retireRevoked gives up this server's key in a room once the room has revoked it. r.mutex is held.
 func (g *Engine) retireRevoked(r *liveRoom) {
 	own := g.ownName(r)
-	if r.roster.participation(own) != matrix.Revoked {
+	if r.roster.participation(own) != matrix.Revoked || g.Defects.Has("UseRevokedKeysAgain") {
 		return
 	}
 	if err := g.ServerKeys.Retire(own); err != nil {

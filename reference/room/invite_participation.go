@@ -16,6 +16,11 @@ import (
 // the user's server is asked as in MSC4243: the event goes there with the account name user ID as its
 // state key, and comes back with the user ID of the room, signed by the key in it.
 func (g *Engine) inviteParticipant(ctx context.Context, r *liveRoom, local, target matrix.UserID, content []byte) error {
+	if target.Domain() != g.ServerName {
+		if err := g.invitesParticipantsOnly(r, target); err != nil {
+			return err
+		}
+	}
 	if _, err := r.version.ParseUserID(string(target)); err == nil {
 		return g.inviteKnown(ctx, r, local, target, g.inviteDomain(r, target), content)
 	}

@@ -27,7 +27,9 @@ func (g *Engine) mistaken(ctx context.Context, e *matrix.Event) bool {
 	if g.acceptsEverything() {
 		return true
 	}
-	return e.Version().Identity == matrix.ServerKeyIdentity && g.mistakenServerKey(e) || e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
+	return e.Version().Identity == matrix.ServerIdentity && g.mistakenServerSignature(e) ||
+		e.Version().Identity == matrix.ServerKeyIdentity && g.mistakenServer(e) ||
+		e.Version().Identity == matrix.PortableIdentity && g.mistakenAccount(e) ||
 		e.Version().Identity == matrix.AccountKeyIdentity && (g.mistakenSigner(e) || g.mistakenEntity(e) || g.mistakenValue(e) || g.mistakenMessage(e) || g.mistakenSender(e) || g.signedOtherwise(e)) ||
 		g.mistakenTrust(ctx)
 }
@@ -269,6 +271,10 @@ func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
 	if p.StateKey == nil && g.Defects.Has("CiteTheCreateEvent") {
 		return append(slices.Clone(p.AuthEvents), r.create.ID())
 	}
+	if r.version.Identity == matrix.ServerKeyIdentity && p.Type != matrix.ParticipationType && p.Type != "m.room.member" && g.Defects.Has("CiteNoParticipation") {
+		own := r.current.Get(matrix.ParticipationPlace(p.Sender.Domain()))
+		return slices.DeleteFunc(slices.Clone(p.AuthEvents), func(id string) bool { return id == own })
+	}
 	rules := r.current.Get(matrix.StateTuple{Type: "m.room.join_rules"})
 	if p.Type != "m.room.member" && rules != "" && g.Defects.Has("CiteTheJoinRulesAlways") {
 		return append(slices.Clone(p.AuthEvents), rules)
@@ -279,7 +285,7 @@ func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
 // overlyStrict refuses events that are as they should be.
 func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
 	if e.Version().Identity != matrix.AccountKeyIdentity {
-		return nil
+		return g.overlyStrictOfParticipants(e)
 	}
 	if err := g.refusedElsewhere(e); err != nil {
 		return err
@@ -395,22 +401,7 @@ func (g *Engine) acceptsEverything() bool {
 
 // citesTooMuch reports whether a mutant does not see that its own auth events are wrong.
 func (g *Engine) citesTooMuch() bool {
-	return g.Defects.Has("CiteTheCreateEvent") || g.Defects.Has("CiteTheJoinRulesAlways")
-}
-
-// mistakenServerKey takes an event of a room of MSC4345 that the sender's server key has not signed.
-func (g *Engine) mistakenServerKey(e *matrix.Event) bool {
-	server := e.Sender().Domain()
-	for _, entity := range e.SignatureEntities() {
-		for _, id := range e.SignatureKeyIDs(entity) {
-			key, err := matrix.ParseServerKey(string(server))
-			if err != nil || e.VerifySignature(entity, id, key.PublicKey()) != nil {
-				continue
-			}
-			return g.Defects.Has("TakeServerKeysUnderOtherNames")
-		}
-	}
-	return len(e.SignatureEntities()) > 0 && g.Defects.Has("TakeDomainSignatures")
+	return g.Defects.Has("CiteNoParticipation") || g.Defects.Has("CiteTheCreateEvent") || g.Defects.Has("CiteTheJoinRulesAlways")
 }
 
 // neglects reports whether an event is not built upon because its sender is unverified.
@@ -426,7 +417,7 @@ func (g *Engine) mistakenRefusal(e *matrix.Event, refusal error) error {
 		return errors.New("the sender is unverified")
 	case refusal == nil:
 		return nil
-	case g.acceptsEverything() || g.Defects.Has("NeverSoftFail"),
+	case g.acceptsEverything() || g.Defects.Has("NeverSoftFail") || g.takesLate(refusal),
 		g.isUnverified(e) && g.Defects.Has("NeverSoftFailUnverifiedUsers"):
 		return nil
 	}

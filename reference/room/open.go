@@ -36,6 +36,9 @@ type Engine struct {
 	before  Position
 	// disclosed counts the handshakes in which servers are told that keys are this server's.
 	disclosed map[participant.Claim]int
+
+	// badCopies are the events of which a mutant takes no other copy.
+	badCopies sync.Map
 }
 
 // New opens the engine on its store.

@@ -196,7 +196,7 @@ func (g *Engine) unproved(r *liveRoom, events []*matrix.Event) (claims []partici
 		}
 		claims = append(claims, claim)
 		if r.version.HasPortableAccounts() {
-			accounts = append(accounts, account.At(e.Sender(), claim.Domain))
+			accounts = append(accounts, account.At(e.Sender(), g.mistakenDomain(r, claim.Domain)))
 		}
 	}
 	return claims, accounts

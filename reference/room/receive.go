@@ -60,7 +60,11 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	if g.settledAlready(e) {
 		return nil
 	}
+	if g.isKnownAsBad(e) {
+		return errors.New("dropped: a copy of the event was bad")
+	}
 	if err := g.haveAuthEvents(ctx, r, origin, e); err != nil {
+		g.noteBad(e)
 		return fmt.Errorf("dropped: %w", err)
 	}
 	if err := g.closeGap(ctx, r, origin, e); err != nil {
@@ -73,6 +77,9 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	rejection, err := g.judge(r, e, before)
 	if err != nil {
 		return fmt.Errorf("dropped: %w", err)
+	}
+	if rejection == nil {
+		rejection = g.refusesMovedInvite(r, e, before)
 	}
 	v := verdict{event: e, before: before, hole: hole}
 	if rejection != nil {

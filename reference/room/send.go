@@ -81,6 +81,9 @@ func (g *Engine) build(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer
 	if g.Defects.Has("SignInURLSafeBase64") {
 		return g.inURLSafeBase64(e)
 	}
+	if r.version.HasPortableAccounts() && g.Defects.Has("CosignWholeEvents") {
+		return g.cosignedWhole(e, a.signers[0])
+	}
 	return e, checkSize(e)
 }
 

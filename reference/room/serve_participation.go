@@ -31,7 +31,7 @@ func (g *Engine) MakeParticipation(origin matrix.ServerName, roomID string, user
 	if err := g.checkMayRequest(r, user); err != nil {
 		return Template{}, err
 	}
-	return g.participationTemplateFor(r, user)
+	return g.participationTemplateFor(r, origin, user)
 }
 
 func incompatible(v matrix.RoomVersion, origin matrix.ServerName) *peer.Error {
@@ -72,7 +72,7 @@ func (g *Engine) checkMayRequest(r *liveRoom, user matrix.UserID) error {
 }
 
 // participationTemplateFor builds the template, as far as the rules would allow the event.
-func (g *Engine) participationTemplateFor(r *liveRoom, user matrix.UserID) (Template, error) {
+func (g *Engine) participationTemplateFor(r *liveRoom, origin matrix.ServerName, user matrix.UserID) (Template, error) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	// D-34: in rooms of MSC4348 only the asking server knows its key. Whether a request would be allowed
@@ -84,6 +84,9 @@ func (g *Engine) participationTemplateFor(r *liveRoom, user matrix.UserID) (Temp
 	d := Draft{
 		Type: matrix.ParticipationType, StateKey: matrix.StateKey(string(subject)),
 		Content: requestTemplateContent(g.ownName(r)),
+	}
+	if g.keepsOut(r, origin) {
+		return Template{}, peer.Forbidden("a server of %s was revoked", origin)
 	}
 	p, err := g.template(r, user, subject, d)
 	if err != nil {
@@ -99,7 +102,7 @@ func (g *Engine) participationTemplateFor(r *liveRoom, user matrix.UserID) (Temp
 	if err != nil {
 		return Template{}, g.withVersion(r, err)
 	}
-	p.StateKey = &stateKey
+	p.StateKey, p.Content = &stateKey, g.mistakenRequestContent(g.ownName(r))
 	unsigned, err := p.Build(r.version)
 	if err != nil {
 		return Template{}, err
@@ -122,6 +125,9 @@ func (g *Engine) SendParticipation(ctx context.Context, origin matrix.ServerName
 	}
 	e, err := g.admitRequest(ctx, r, origin, name, pdu)
 	if err != nil {
+		if sent, mistaken := g.mistakenCosigning(r, origin, pdu); mistaken {
+			return sent, nil
+		}
 		return Sent{}, err
 	}
 	if err := g.checkMayRequest(r, e.Sender()); err != nil {
@@ -154,7 +160,7 @@ func (g *Engine) admitRequest(ctx context.Context, r *liveRoom, origin matrix.Se
 	subject, _ := e.StateKey()
 	domain, hasDomain := e.UnverifiedDomain()
 	switch {
-	case (!e.IsParticipation() || e.Participation() != matrix.Requested) && !g.Defects.Has("TakeAnyParticipation"):
+	case !e.IsParticipation() || e.Participation() != matrix.Requested:
 		return nil, peer.InvalidParam("the event is not a request to participate")
 	case e.RoomID() != r.id:
 		return nil, peer.InvalidParam("the event is of another room")
@@ -164,7 +170,7 @@ func (g *Engine) admitRequest(ctx context.Context, r *liveRoom, origin matrix.Se
 		return nil, peer.InvalidParam("the event's content hash does not match")
 	case e.RequestAuthorisedVia() != g.ownName(r):
 		return nil, peer.Forbidden("request_authorised_via_server is not this server's key in the room")
-	case (!hasDomain || domain != origin) && !g.Defects.Has("TakeAnyDomainInRequests"):
+	case !hasDomain || domain != origin:
 		return nil, peer.Forbidden("the event's unverified_domain is not %s", origin)
 	case !r.version.HasPortableAccounts() && e.Sender().Domain() != matrix.ServerName(subject):
 		return nil, peer.Forbidden("the event's sender is not a user of the server that it is about")
@@ -172,7 +178,7 @@ func (g *Engine) admitRequest(ctx context.Context, r *liveRoom, origin matrix.Se
 	if e, err = g.admit(ctx, r.version, pdu); err != nil {
 		return nil, peer.Forbidden("%v", err)
 	}
-	if err := e.VerifyServerKey(matrix.ServerName(subject)); err != nil && !g.Defects.Has("TakeRequestsTheirKeyHasNotSigned") {
+	if err := e.VerifyServerKey(matrix.ServerName(subject)); err != nil {
 		return nil, peer.Forbidden("the key that the event is about has not signed it: %v", err)
 	}
 	return e, nil

@@ -23,7 +23,7 @@ func checkCosigner(events source, e *matrix.Event) error {
 	if _, err := matrix.ParseServerKey(string(server)); err != nil {
 		return fmt.Errorf("the co-signer: %w", err)
 	}
-	if err := e.VerifyServerKey(server); err != nil && !events.g.Defects.Has("IgnoreTheCoSignature") {
+	if err := e.VerifyServerKey(server); err != nil && !events.g.mistakenCosignature(e, server) {
 		return err
 	}
 	return nil

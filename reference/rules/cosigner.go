@@ -62,7 +62,8 @@ func (r *Room) hasLapsed(membership *matrix.Event, state State) bool {
 // "the key can no longer be used to authorize events within the room" (MSC4345, "Revoked participation").
 // In rooms of MSC4348 the authoriser's membership has lapsed then.
 func (m *memberCheck) checkAuthorisersServer(authoriser matrix.UserID) error {
-	if m.room.Version().Identity == matrix.ServerKeyIdentity && participation(m.state, authoriser.Domain()) == matrix.Revoked {
+	if m.room.Version().Identity == matrix.ServerKeyIdentity && participation(m.state, authoriser.Domain()) == matrix.Revoked &&
+		!m.room.defects.Has("LetRevokedServersAuthoriseJoins") {
 		return reject("5.3.5.2", "the server of the authoriser %s has been revoked", authoriser)
 	}
 	return nil
@@ -74,7 +75,7 @@ func (r *Room) checkTargetForm(stateKey string) error {
 	if !r.Version().HasParticipation() {
 		return nil
 	}
-	if _, err := r.Version().ParseUserID(stateKey); err != nil {
+	if _, err := r.Version().ParseUserID(stateKey); err != nil && !r.defects.Has("TakeMembershipsWithDomains") {
 		return reject("5.1", "the state_key of the membership event is not a user ID of the room version: %v", err)
 	}
 	return nil

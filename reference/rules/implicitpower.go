@@ -13,9 +13,6 @@ func (r *Room) ImplicitPower(server matrix.ServerName, state State) Level {
 			highest = level
 		}
 	}
-	if r.defects.Has("GiveCreatorsServersNoPower") {
-		return highest
-	}
 	for creator := range r.creators {
 		if r.isResident(string(creator), server, state) {
 			return Infinite
@@ -36,5 +33,5 @@ func (r *Room) isResident(user string, server matrix.ServerName, state State) bo
 		return matrix.UserID(user).Domain() == server
 	}
 	e := state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: user})
-	return e != nil && e.Membership() == "join" && (r.isBoundTo(e, server) && !r.defects.Has("GivePortableUsersServersNoPower"))
+	return e != nil && e.Membership() == "join" && r.isBoundTo(e, server) && !r.defects.Has("GivePortableUsersServersNoPower")
 }

@@ -100,10 +100,13 @@ func (m *memberCheck) join() error {
 	if m.isFirstJoin() {
 		return nil // rule 5.3.1
 	}
-	if m.sender != m.target {
+	if err := m.mistakenRefusalOfMove(); err != nil {
+		return err
+	}
+	if m.sender != m.target && !m.sameAccount() {
 		return reject("5.3.2", "the sender joins someone else")
 	}
-	if m.membership(m.sender) == "ban" && !m.room.defects.Has("LetBannedUsersJoin") {
+	if m.membership(m.sender) == "ban" && !m.room.defects.Has("LetBannedUsersJoin") && !m.bannedElsewhere() {
 		return reject("5.3.3", "the sender is banned")
 	}
 	current := m.authorising(m.sender)
@@ -140,6 +143,9 @@ func (m *memberCheck) isFirstJoin() bool {
 func (m *memberCheck) followsCreation(prev string) bool {
 	if !m.room.Version().HasParticipation() {
 		return prev == m.room.create.ID()
+	}
+	if prev == m.room.create.ID() && m.room.defects.Has("JoinBeforeParticipating") {
+		return true
 	}
 	founding := m.state.Event(matrix.ParticipationPlace(m.server))
 	return founding != nil && prev == founding.ID() && m.room.isFounding(founding)

@@ -6,6 +6,12 @@ import "countersign/matrix"
 // joins that the authoriser has not signed.
 func (r *Room) mistakenAuthoriser(e *matrix.Event, authoriser string) bool {
 	user := matrix.UserID(authoriser)
+	if r.Version().Identity == matrix.ServerKeyIdentity {
+		return r.defects.Has("IgnoreTheAuthorisersServerKey")
+	}
+	if r.Version().HasPortableAccounts() && r.defects.Has("IgnoreTheAuthorisersAccountKey") {
+		return true
+	}
 	if _, err := user.AccountKey(); err != nil {
 		return false
 	}
@@ -38,38 +44,4 @@ func (r *Room) anotherKeySigned(e *matrix.Event, authoriser matrix.UserID) bool 
 // lowlyCreator is how the power of creators can be forgotten.
 func (r *Room) lowlyCreator(user matrix.UserID) bool {
 	return user != r.create.Sender() && r.defects.Has("ForgetAdditionalCreators")
-}
-
-// mistakenAuthoriser is how a request can be taken from an authorising server that is not accepted.
-func (p *participationCheck) mistakenAuthoriser(via matrix.ServerName, got matrix.Participation) bool {
-	switch {
-	case via == "":
-		return p.room.defects.Has("TakeRequestsThatNobodyAuthorises")
-	case via == p.target:
-		return p.room.defects.Has("LetServersAuthoriseThemselves")
-	case got == matrix.Requested:
-		return p.room.defects.Has("LetWaitingServersAuthorise")
-	case got == matrix.Revoked:
-		return p.room.defects.Has("LetRevokedServersAuthorise")
-	}
-	return p.room.defects.Has("LetStrangersAuthorise")
-}
-
-// mistakenRank is how somebody can revoke a server without having more power than it.
-func (p *participationCheck) mistakenRank(power, implicit Level) bool {
-	if power == implicit {
-		return p.room.defects.Has("RevokeWithEqualPower")
-	}
-	return p.room.defects.Has("RevokeWithLessPower")
-}
-
-// mistakenParticipation is how a server can act that is not accepted.
-func (r *Room) mistakenParticipation(server matrix.ServerName, state State) bool {
-	switch participation(state, server) {
-	case matrix.Requested:
-		return r.defects.Has("LetWaitingServersAct")
-	case matrix.Revoked:
-		return r.defects.Has("LetRevokedServersAct")
-	}
-	return r.defects.Has("LetUnknownServersAct")
 }

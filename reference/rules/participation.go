@@ -13,27 +13,16 @@ func (r *Room) authoriseParticipation(e *matrix.Event, server matrix.ServerName,
 	if !isState {
 		return reject("MSC4345 1", "the participation event has no state_key")
 	}
-	if _, err := matrix.ParseServerKey(stateKey); err != nil && !r.defects.Has("TakeAnyTextForAServerKey") {
-		return reject("MSC4345 1", "the state_key of the participation event: %v", err)
+	key, err := matrix.ParseServerKey(stateKey)
+	if err != nil {
+		mistaken := false
+		if key, mistaken = r.mistakenServerKey(stateKey); !mistaken {
+			return reject("MSC4345 1", "the state_key of the participation event: %v", err)
+		}
 	}
-	p := participationCheck{room: r, event: e, state: state, server: server, target: matrix.ServerName(stateKey)}
+	p := participationCheck{room: r, event: e, state: state, server: server, target: key.Name()}
 	p.current = participation(state, p.target)
-	if p.server == p.target { // rule 1.1
-		return p.bySubject()
-	}
-	if err := p.checkDecider(); err != nil {
-		return err
-	}
-	switch e.Participation() {
-	case matrix.Revoked:
-		return p.revoke() // rule 1.2
-	case matrix.Accepted:
-		return p.accept() // rule 1.3
-	}
-	if p.room.defects.Has("LetOthersRequest") && e.Participation() == matrix.Requested {
-		return nil
-	}
-	return reject("MSC4345 1.4", "a server other than the subject sets the participation to %q", e.Participation())
+	return p.turned(p.judge())
 }
 
 // participationCheck is one participation event on its way through rule 1.
@@ -45,6 +34,17 @@ type participationCheck struct {
 	target matrix.ServerName // that the event is about
 	// current is the target's participation in state.
 	current matrix.Participation
+}
+
+// judge is rule 1 for an event that says which server it is about.
+func (p *participationCheck) judge() error {
+	if p.server == p.target { // rule 1.1
+		return p.bySubject()
+	}
+	if err := p.checkDecider(); err != nil {
+		return err
+	}
+	return p.decide()
 }
 
 // participation is a server's participation in a state, empty when the state says nothing of it.
@@ -62,31 +62,25 @@ func (p *participationCheck) bySubject() error {
 	switch {
 	case p.current == "":
 		return p.introduce(next)
-	case next == matrix.Revoked && p.current != matrix.Revoked && !p.room.defects.Has("LetNobodyRevokeThemselves"):
+	case next == matrix.Revoked && p.current != matrix.Revoked:
 		return nil // rule 1.1.2
-	}
-	if p.room.defects.Has("LetServersAcceptThemselvesLater") && next == matrix.Accepted && p.current == matrix.Requested || p.current == matrix.Revoked && p.room.defects.Has("LetRevokedServersReturn") {
-		return nil
 	}
 	return reject("MSC4345 1.1.3", "the server goes from %q to %q by itself", p.current, next)
 }
 
 // introduce is rule 1.1.1: the first participation event about a server.
 func (p *participationCheck) introduce(next matrix.Participation) error {
-	if next == matrix.Accepted && p.room.defects.Has("LetAnybodyAcceptThemselves") {
-		return nil
-	}
 	if next == matrix.Accepted && p.room.IsCreator(p.event.Sender()) {
 		return p.checkFoundersSignature() // rule 1.1.1.1
 	}
-	if next != matrix.Requested && !p.room.defects.Has("LetServersBeginAnyhow") {
+	if next != matrix.Requested {
 		return reject("MSC4345 1.1.1.2", "a server that has not requested becomes %q", next)
 	}
 	via := p.event.RequestAuthorisedVia()
-	if got := participation(p.state, via); got != matrix.Accepted && !p.mistakenAuthoriser(via, got) {
+	if got := participation(p.state, via); got != matrix.Accepted {
 		return reject("MSC4345 1.1.1.3", "the participation of the authorising server %q is %q, not accepted", via, got)
 	}
-	if err := p.room.verifyServer(p.event, via); err != nil && !p.room.defects.Has("IgnoreTheAuthorisingServersSignature") {
+	if err := p.room.verifyServer(p.event, via); err != nil {
 		return reject("MSC4345 1.1.1.4", "the authorising server has not signed: %v", err)
 	}
 	return requestIsAuthorised()
@@ -104,7 +98,7 @@ func (p *participationCheck) checkFoundersSignature() error {
 	if !p.room.Version().HasPortableAccounts() || p.event.Sender() != create.Sender() {
 		return nil
 	}
-	if err := p.room.verifyServer(create, p.target); err != nil {
+	if err := p.room.verifyServer(create, p.target); err != nil && !p.room.defects.Has("TakeRoomsThatNoServerSigned") {
 		return reject("MSC4345 1.1.1.1", "the server of the room's creator has not signed the create event (D-53): %v", err)
 	}
 	return nil
@@ -114,29 +108,38 @@ func (p *participationCheck) checkFoundersSignature() error {
 // other servers is joined, through an accepted server ("Servers MUST accept or revoke their own
 // participation before emitting any events").
 func (p *participationCheck) checkDecider() error {
-	if err := checkParticipates(p.server, p.state); err != nil && !p.room.mistakenParticipation(p.server, p.state) {
+	if err := checkParticipates(p.server, p.state); err != nil {
 		return err
 	}
 	return p.room.checkJoined(p.event, p.server, p.state, "MSC4345 D-32f")
 }
 
+// decide is rules 1.2 to 1.4: who may decide about other servers decides about one.
+func (p *participationCheck) decide() error {
+	switch next := p.event.Participation(); next {
+	case matrix.Revoked:
+		return p.revoke() // rule 1.2
+	case matrix.Accepted:
+		return p.accept() // rule 1.3
+	default:
+		return reject("MSC4345 1.4", "a server other than the subject sets the participation to %q", next)
+	}
+}
+
 // revoke is rule 1.2, the revocation of another server.
 func (p *participationCheck) revoke() error {
-	if isFinal(p.current) && !p.room.defects.Has("LetServersBeRevokedAgain") {
+	if isFinal(p.current) {
 		return reject("MSC4345 1.2.1", "the server has been revoked already, which is final")
 	}
 	if !isIntroduced(p.current) {
 		return reject("MSC4345 D-32d", "the server has not requested to participate")
 	}
-	if p.current == matrix.Requested && p.room.defects.Has("RevokeAcceptedServersOnly") {
-		return reject("MSC4345 1.2.1", "the server has only requested")
-	}
 	levels := p.room.PowerLevels(p.state)
 	power := levels.User(p.event.Sender())
-	if power < levels.Accept() && !p.room.defects.Has("LetAnybodyRevoke") {
+	if power < levels.Accept() {
 		return reject("MSC4345 1.2.2", "revoking takes the accept level %s, the sender has %s", levels.Accept(), power)
 	}
-	if implicit := p.room.ImplicitPower(p.target, p.state); !outranks(power, implicit) && !p.mistakenRank(power, implicit) {
+	if implicit := p.room.ImplicitPower(p.target, p.state); !outranks(power, implicit) {
 		return reject("MSC4345 D-32c", "the server's implicit power level is %s, not less than the sender's %s", implicit, power)
 	}
 	return nil
@@ -158,23 +161,20 @@ func outranks(power, implicit Level) bool { return power > implicit }
 
 // accept is rule 1.3.
 func (p *participationCheck) accept() error {
-	if p.current == matrix.Accepted && !p.room.defects.Has("LetServersBeAcceptedAgain") {
+	if p.current == matrix.Accepted {
 		return reject("MSC4345 1.3.1", "the server is accepted already")
 	}
-	if isFinal(p.current) && !p.room.defects.Has("LetRevocationsBeUndone") {
+	if isFinal(p.current) {
 		return reject("MSC4345 1.3.2", "the server has been revoked, which is final")
 	}
 	if !isIntroduced(p.current) {
-		if p.room.defects.Has("AcceptServersUnasked") {
-			return nil
-		}
 		return reject("MSC4345 D-32d", "the server has not requested to participate")
 	}
 	if err := p.checkSameDomain(); err != nil {
 		return err
 	}
 	levels := p.room.PowerLevels(p.state)
-	if power := levels.User(p.event.Sender()); power < levels.Accept() && !p.room.defects.Has("LetAnybodyAccept") {
+	if power := levels.User(p.event.Sender()); power < levels.Accept() {
 		return reject("MSC4345 1.3.3", "accepting takes the accept level %s, the sender has %s", levels.Accept(), power)
 	}
 	return nil

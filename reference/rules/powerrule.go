@@ -41,7 +41,7 @@ type powerChange struct {
 func (c *powerChange) namedLevels() error {
 	for i, name := range levelNames {
 		before, after := c.before.named[i], c.after.named[i]
-		if before == after {
+		if before == after || name == "accept" && c.defects.Has("LetAcceptBeSetFreely") {
 			continue
 		}
 		if before.present && before.level > c.power {

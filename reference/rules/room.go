@@ -106,7 +106,7 @@ func (r *Room) Authorise(e *matrix.Event, state State) error {
 		if e.Type() == matrix.ParticipationType {
 			return r.authoriseParticipation(e, server, state)
 		}
-		if err := checkParticipates(server, state); err != nil && !r.mistakenParticipation(server, state) {
+		if err := checkParticipates(server, state); err != nil && !r.mistakenParticipant(e, server, state) {
 			return err
 		}
 	}
@@ -145,6 +145,9 @@ func (r *Room) authoriseOther(e *matrix.Event, server matrix.ServerName, state S
 	stateKey, isState := e.StateKey()
 	levels := r.PowerLevels(state)
 	power, required := levels.User(e.Sender()), levels.Required(e.Type(), isState)
+	if required <= power && required > levels.User("") && r.leavesPowerBehind(e.Sender(), state) {
+		power = levels.User("")
+	}
 	if required > power && !r.defects.Has("IgnoreRequiredPower") {
 		return reject("8", "%s takes power level %s, the sender has %s", e.Type(), required, power)
 	}

@@ -29,6 +29,11 @@ func isPowerEvent(e *matrix.Event) bool {
 // ("Why server bans are implemented as key revocation") would not hold in rooms that fork.
 func isParticipationPowerEvent(e *matrix.Event) bool { return e.IsParticipation() }
 
+// comesLast reports whether a mutant does not take an event for a power event.
+func (r *resolution) comesLast(e *matrix.Event) bool {
+	return isParticipationPowerEvent(e) && r.room.Defects().Has("ResolveParticipationLast")
+}
+
 // powerEventsWithAuthChains is the selection of step 1. A path from one event of the full conflicted
 // set to another never leaves the set, because its conflicted subgraph and auth difference are closed
 // in that way, so the walk stays inside.
@@ -36,7 +41,7 @@ func (r *resolution) powerEventsWithAuthChains(full *set) (*set, error) {
 	picked := &set{}
 	var stack []number
 	for n := range full.all {
-		if isPowerEvent(r.event(n)) && picked.add(n) {
+		if isPowerEvent(r.event(n)) && !r.comesLast(r.event(n)) && picked.add(n) {
 			stack = append(stack, n)
 		}
 	}
