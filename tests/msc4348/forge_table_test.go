@@ -1,8 +1,6 @@
 package msc4348
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -133,41 +131,13 @@ func judge(t *testing.T, row fakeserver.NamedForgery, want outcome, got blueprin
 	}
 }
 
-// The whole matrix of forgeries and delivery paths, printed: a cell is a subtest of TestForge, or a test of its own, or
-// there is a reason why it cannot exist.
+// The whole matrix of forgeries and delivery paths, printed.
 func TestForge_Matrix(t *testing.T) {
 	v := matrix.RoomVersionMSC4348()
-	var table strings.Builder
-	reasons := map[string]rune{}
 	for _, row := range rows(v) {
-		want, own := outcomeOf(row), ownTest(row.Requirement)
-		if (want == unlisted) != own {
+		if (outcomeOf(row) == unlisted) != ownTest(row.Requirement) {
 			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
 		}
-		cells := ""
-		for _, way := range fakeserver.DeliveryPathsIn(v) {
-			reason := way.Refuses(row)
-			switch {
-			case own:
-				cells += " o"
-			case reason == "":
-				cells += " x"
-			default:
-				if reasons[reason] == 0 {
-					reasons[reason] = rune('a' + len(reasons))
-				}
-				cells += " " + string(reasons[reason])
-			}
-		}
-		fmt.Fprintf(&table, "%-18s %s  %s\n", row.Requirement, cells, row.Name)
 	}
-	table.WriteString("\nthe columns:")
-	for _, way := range fakeserver.DeliveryPathsIn(v) {
-		table.WriteString(" " + way.Name)
-	}
-	table.WriteString("\n  x  a subtest of TestForge\n  o  a test of its own\n")
-	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return int(reasons[a] - reasons[b]) }) {
-		fmt.Fprintf(&table, "  %c  %s\n", reasons[reason], reason)
-	}
-	t.Log("\n" + table.String())
+	t.Log("\n" + fakeserver.ForgeryMatrix(v, rows(v), ownTest))
 }
