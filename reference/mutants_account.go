@@ -13,7 +13,6 @@ var accountMutants = [...]Mutant{
 	{"BelieveUnaskedNames", "MSC4243-QC-12", "believes names of keys that it has not asked for"},
 	{"ReadOnePageOfErasures", "MSC4243-ERASE-16", "does not follow has_more"},
 	{"ForgetVerification", "MSC4243-QC-17", "makes a verified key unverified when its domain does not confirm it again"},
-	{"MintKeysInARace", "MSC4243-KEY-05", "gives a user two keys when they are first needed twice at the same time"},
 	{"DeriveKeysFromNames", "MSC4243-KEY-06", "derives account keys from account names"},
 	{"LoseKeysAtRestart", "MSC4243-KEY-02", "keeps account keys in memory only"},
 	{"LoseNamesAtRestart", "MSC4243-QC-15", "forgets at a restart who is verified"},

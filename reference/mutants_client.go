@@ -25,7 +25,7 @@ var visibilityMutants = [...]Mutant{
 // compatibility").
 var translationMutants = [...]Mutant{
 	{"ShowKeysAsSenders", "MSC4243-CS-01", "shows clients account key user IDs as senders"},
-	{"ShowKeysInStateKeys", "MSC4243-VIS-04", "shows clients account key user IDs as state keys"},
+	{"ShowKeysInStateKeys", "MSC4243-CS-14", "shows clients account key user IDs as state keys of other state than memberships"},
 	{"LeaveSenderAccountOut", "MSC4243-CS-03", "leaves sender_account out"},
 	{"TellWholeUserIDsAsKeys", "MSC4243-CS-03", "has the whole user ID where the account key belongs"},
 	{"LeaveTheNameOutOfSenderAccount", "MSC4243-CS-04", "leaves the user ID out of sender_account"},

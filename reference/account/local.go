@@ -113,21 +113,16 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 		seed := sha256.Sum256([]byte(name))
 		minted = matrix.AccountFromSeed(seed[:])
 	}
-	result, stored := minted, minted
-	if d.Defects.Has("MintKeysInARace") {
-		if stored, err = matrix.NewAccount(); err != nil {
-			return matrix.Account{}, err
-		}
-	}
+	result := minted
 	err = d.DB.Update(func(tx *store.Tx) error {
 		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
 			result, err = accountFromSeed(name, seed)
 			return err
 		}
-		if err := tx.Table(tableSeeds).Put(store.Key(name), stored.Seed()); err != nil {
+		if err := tx.Table(tableSeeds).Put(store.Key(name), minted.Seed()); err != nil {
 			return err
 		}
-		return tx.Table(tableKeys).Put(store.Key(stored.Key().String()), []byte(name))
+		return tx.Table(tableKeys).Put(store.Key(minted.Key().String()), []byte(name))
 	})
 	return result, err
 }

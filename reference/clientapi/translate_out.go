@@ -70,7 +70,7 @@ func (t *translator) stateKey(e *matrix.Event) (key *string, ok bool) {
 		if !ok {
 			return &text, false
 		}
-		if t.defects.Has("ShowKeysInStateKeys") {
+		if e.Type() != "m.room.member" && t.defects.Has("ShowKeysInStateKeys") {
 			return &text, true
 		}
 		text = string(user)

@@ -30,6 +30,9 @@ func (g *Engine) ServeEvent(origin matrix.ServerName, eventID string) (*matrix.E
 
 // ServeState answers /state and /state_ids: the state before an event, and its auth chain.
 func (g *Engine) ServeState(origin matrix.ServerName, roomID, eventID string) (state, chain []*matrix.Event, err error) {
+	if r, err := g.live(roomID); err == nil && r != nil && r.version.Identity == matrix.ServerIdentity && g.Defects.Has("V12ServeNoState") {
+		return nil, nil, peer.NotFound("the state is not served")
+	}
 	if err := g.checkReader(roomID, origin, eventID); err != nil {
 		return nil, nil, err
 	}

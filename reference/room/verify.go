@@ -92,6 +92,13 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 	if err != nil {
 		return nil, err
 	}
+	if v.Identity == matrix.ServerIdentity {
+		switch {
+		case e.Type() == "m.room.message" && g.Defects.Has("V12DropMessages"), e.Membership() == "leave" && g.Defects.Has("V12DropLeaves"),
+			e.Type() == "m.room.topic" && g.Defects.Has("V12DropTopics"):
+			return nil, errors.New("the event is not wanted")
+		}
+	}
 	if g.Defects.Has("RejectsEveryEvent") {
 		return nil, errors.New("no event is accepted")
 	}
