@@ -45,7 +45,7 @@ func (g *Engine) live(roomID string) (*liveRoom, error) {
 	err := g.DB.View(func(tx *store.Tx) error {
 		var stored roomRecord
 		found, err := getJSON(tx.Table(tableRooms), store.Key(roomID), &stored)
-		if err != nil || !found {
+		if err != nil || !found || g.Defects.Has("LoseRoomsAtRestart") {
 			return err
 		}
 		create, err := g.event(tx, stored.Create)
@@ -55,9 +55,7 @@ func (g *Engine) live(roomID string) (*liveRoom, error) {
 		if r, err = g.newLiveRoom(create.Event); err != nil {
 			return err
 		}
-		if r.extremities = stored.Extremities; g.Defects.Has("ForgetWhereARoomEndsAtRestart") {
-			r.extremities = []string{create.ID()}
-		}
+		r.extremities = stored.Extremities
 		if r.current, err = g.loadState(tx, stored.Current); err != nil {
 			return err
 		}

@@ -95,7 +95,7 @@ func (g *Engine) admit(ctx context.Context, v matrix.RoomVersion, pdu []byte) (*
 	if v.Identity == matrix.ServerIdentity {
 		switch {
 		case e.Type() == "m.room.message" && g.Defects.Has("V12DropMessages"), e.Membership() == "leave" && g.Defects.Has("V12DropLeaves"),
-			e.Type() == "m.room.topic" && g.Defects.Has("V12DropTopics"):
+			e.Type() == "m.room.name" && g.Defects.Has("V12DropNames"):
 			return nil, errors.New("the event is not wanted")
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,8 +53,8 @@ func tests(trial *trial, all ...*test) {
 func TestChoose(t *testing.T) {
 	reached := []string{"M"}
 	own := &test{id: "s/TestOwn", covers: []string{"R-1"}}
-	busy := &test{id: "s/TestBusy", honest: honest{Reached: reached, CPU: time.Second}}
-	idle := &test{id: "s/TestIdle", honest: honest{Reached: reached, CPU: 2 * time.Second}}
+	busy := &test{id: "s/TestBusy", honest: honest{Reached: reached, CPU: othersBudget / 4}}
+	idle := &test{id: "s/TestIdle", honest: honest{Reached: reached, CPU: othersBudget / 2}}
 	dear := &test{id: "s/TestDear", honest: honest{Reached: reached, CPU: othersBudget}}
 	blind := &test{id: "s/TestBlind"}
 	trial := &trial{}

@@ -82,11 +82,13 @@ func (t *trial) deadServer(ctx context.Context, d reference.DeadServer) (killtab
 			row.Refused = o.errors[0]
 		}
 		for id, judged := range o.judged {
+			parts := make([]verdict.Verdict, len(judged))
 			for i := range judged {
-				row.Verdicts.Add(judged[i].Verdict)
-				if t.wronglyJudged(d, id, &judged[i]) {
-					row.Wrong = append(row.Wrong, judged[i].ID()+": "+string(judged[i].Verdict))
-				}
+				parts[i] = judged[i].Verdict
+				row.Verdicts.Add(parts[i])
+			}
+			if v := verdict.Rollup(parts...); t.wronglyJudged(d, id, v) {
+				row.Wrong = append(row.Wrong, id+": "+string(v))
 			}
 		}
 	}
@@ -104,11 +106,12 @@ func (t *trial) tryable(suite string, d reference.DeadServer) (names []string) {
 	return names
 }
 
-// wronglyJudged reports whether a dead server has got a verdict that it cannot have earned.
-func (t *trial) wronglyJudged(d reference.DeadServer, id string, judged *report.Test) bool {
+// wronglyJudged reports whether a dead server has got a verdict that it cannot have earned. Of a test with
+// several cases, some may not come to what the server does wrong; all of them together do.
+func (t *trial) wronglyJudged(d reference.DeadServer, id string, v verdict.Verdict) bool {
 	if d.Lives {
-		return !judged.Verdict.AsExpected()
+		return !v.AsExpected()
 	}
 	one := t.tests[id]
-	return judged.Verdict == verdict.Pass && one != nil && slices.Contains(one.honest.Reached, d.Name)
+	return v == verdict.Pass && one != nil && slices.Contains(one.honest.Reached, d.Name)
 }
