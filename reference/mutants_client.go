@@ -70,7 +70,6 @@ var serverMutants = [...]Mutant{
 	{"AnswerAnonymousRequests", "MSC4243-QA-01", "answers requests that are not signed"},
 	{"AnswerOtherMethodsWithNotFound", "MSC4243-QA-20", "answers unknown methods with M_NOT_FOUND"},
 	{"NeverBackOff", "MSC4243-DOS-02", "does not leave servers alone that do not answer"},
-	{"NeverForgiveServers", "MSC4243-DOS-04", "leaves a server alone though it answers again"},
 	{"IgnoreServerACLs", "MSC4243-ACL-01", "does not apply server ACLs"},
 	{"SendToTheCreatorsServerOnly", "MSC4243-ACL-03", "sends events to the server of the room's creator only"},
 	{"LetAnybodyRedact", "MSC4243-AUTH-07", "carries out redactions by anybody"},

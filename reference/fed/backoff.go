@@ -42,9 +42,6 @@ func (b *backoff) wait(server matrix.ServerName) time.Duration {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	wait := max(b.servers[server].until.Sub(b.clock()), 0)
-	if b.servers[server].count > 0 && b.defects.Has("NeverForgiveServers") {
-		return lastBackoff
-	}
 	if wait > 0 && b.defects.Has("NeverBackOff") {
 		return 0
 	}
