@@ -151,7 +151,10 @@ func domainSignatures(v matrix.RoomVersion) []NamedForgery {
 		NamedForgery{"sender-at-the-padded-key", "MSC4345-FORGE-13", AnyEvent, Forgery{Sender: "@{name}:{server-key}="}},
 		NamedForgery{"sender-at-the-key-in-the-standard-alphabet", "MSC4345-FORGE-13", AnyEvent, Forgery{Sender: "@{name}:{std-server-key}"}},
 		NamedForgery{"sender-at-the-victims-server", "MSC4345-FORGE-13", AnyEvent, Forgery{Sender: "{victim}"}},
-		NamedForgery{"not-signed-by-the-server", "MSC4345-FORGE-12", AnyEvent, Forgery{OmitSenderSignature: true}})
+		NamedForgery{"not-signed-by-the-server", "MSC4345-FORGE-12", AnyEvent, Forgery{OmitSenderSignature: true}},
+		NamedForgery{"signed-under-the-domain", "MSC4345-FORGE-07", AnyEvent, Forgery{SignatureEntity: "{domain}"}},
+		NamedForgery{"signed-under-the-padded-key", "MSC4345-FORGE-07", AnyEvent, Forgery{SignatureEntity: "{server-key}="}},
+		NamedForgery{"signed-under-key-id-2", "MSC4345-FORGE-07", AnyEvent, Forgery{SignatureKeyID: "ed25519:2"}})
 }
 
 // outsiders are events through servers that were not accepted, honest in everything else.

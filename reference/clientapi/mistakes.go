@@ -1,7 +1,10 @@
 package clientapi
 
 import (
+	"encoding/json"
+
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"countersign/matrix"
 	"countersign/reference/room"
@@ -94,16 +97,26 @@ func (t *translator) mistakenProvenance(e *matrix.Event, server room.Participant
 // hidesProvenance reports whether a mutant hides an event for where it comes from.
 func (t *translator) hidesProvenance(e *matrix.Event, p provenance) bool {
 	switch {
-	case e.IsParticipation() && e.Participation() == matrix.Requested && t.defects.Has("HideRequests"):
-		return true
 	case e.IsParticipation() || e.IsCreate():
 		return false
 	case p.ServerDomain == "" && !t.version.HasPortableAccounts() && t.defects.Has("HideEventsOfUnverifiedServers"),
-		p.Account == "" && t.version.HasPortableAccounts() && t.defects.Has("HideNamelessAccounts"):
+		p.Account == "" && t.version.HasPortableAccounts() && e.Type() == "m.room.message" && t.defects.Has("HideNamelessAccounts"):
 		return true
 	case !t.version.HasPortableAccounts():
 		return false
 	}
 	server, ok := t.company.ServerOf(e)
 	return ok && server.Participation == matrix.Revoked && t.defects.Has("DropThePastOfRevokedServers")
+}
+
+// mistakenContent is the content of an event that needs no translation.
+func (t *translator) mistakenContent(e *matrix.Event) json.RawMessage {
+	if !e.IsParticipation() || !gjson.GetBytes(e.Content(), "unverified_domain").Exists() || !t.defects.Has("RedactDomains") || e.HashOK() {
+		return e.Content()
+	}
+	content, err := sjson.DeleteBytes(e.Content(), "unverified_domain")
+	if err != nil {
+		return e.Content()
+	}
+	return content
 }

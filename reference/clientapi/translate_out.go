@@ -182,7 +182,7 @@ func (t *translator) senderAccount(e *matrix.Event) *senderAccount {
 // body of a message, mentions) is not touched: what is in there is the sender's business (D-20).
 func (t *translator) contentOut(e *matrix.Event) json.RawMessage {
 	if !t.renames() {
-		return e.Content()
+		return t.mistakenContent(e)
 	}
 	switch e.Type() {
 	case "m.room.create":

@@ -44,7 +44,7 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 
 // actorThrough is actor for a room with participation and a given key of this server's.
 func (g *Engine) actorThrough(v matrix.RoomVersion, server matrix.ServerKeyPair, local matrix.UserID) (actor, error) {
-	a := actor{server: server.Key().Name(), signers: g.mistakenServerSigners(server.Signer())}
+	a := actor{server: server.Key().Name(), signers: []matrix.Signer{server.Signer()}}
 	if !v.HasPortableAccounts() {
 		a.user = server.Key().UserID(local.Localpart())
 		return a, nil
@@ -54,7 +54,7 @@ func (g *Engine) actorThrough(v matrix.RoomVersion, server matrix.ServerKeyPair,
 		return actor{}, err
 	}
 	a.user = account.Key().PortableUserID()
-	a.signers = g.mistakenPortableSigners(server.Signer(), account.Signer())
+	a.signers = append(a.signers, account.Signer())
 	return a, nil
 }
 

@@ -156,6 +156,19 @@ func (g *Engine) anotherCosigned(e *matrix.Event) bool {
 	return signed && g.Defects.Has("CountAnyKeyAsACosigner") || !signed && g.Defects.Has("IgnoreTheCoSignature")
 }
 
+// signersOf are what signs an event of a local user.
+func (g *Engine) signersOf(v matrix.RoomVersion, a actor, eventType string) []matrix.Signer {
+	switch {
+	case eventType == matrix.ParticipationType:
+		return a.signers // nobody would come into the room without these
+	case v.Identity == matrix.ServerKeyIdentity:
+		return g.mistakenServerSigners(a.signers[0])
+	case v.HasPortableAccounts():
+		return g.mistakenPortableSigners(a.signers[0], a.signers[1])
+	}
+	return a.signers
+}
+
 // mistakenServerSigners are what signs for users of a room of MSC4345: the server key.
 func (g *Engine) mistakenServerSigners(server matrix.Signer) []matrix.Signer {
 	switch {
@@ -215,8 +228,6 @@ func (g *Engine) mistakenCosigning(r *liveRoom, origin matrix.ServerName, pdu []
 		cosigns = g.Defects.Has("TakeAnyDomainInRequests")
 	case e.VerifyServerKey(matrix.ServerName(subject)) != nil:
 		cosigns = g.Defects.Has("TakeRequestsTheirKeyHasNotSigned")
-	case !r.version.HasPortableAccounts() && e.Sender().Domain() != matrix.ServerName(subject):
-		cosigns = g.Defects.Has("CosignForOtherKeys")
 	}
 	return Sent{Event: e.WithSignature(own.Signer()).JSON(), Origin: g.ServerName}, cosigns
 }
@@ -230,6 +241,22 @@ func (g *Engine) mistakenRequestContent(via matrix.ServerName) []byte {
 		return []byte(`{"participation":"accepted","request_authorised_via_server":"` + string(via) + `"}`)
 	}
 	return requestTemplateContent(via)
+}
+
+// letsIn reports whether a membership is taken from a server that is not accepted. r.mutex is held.
+func (g *Engine) letsIn(r *liveRoom, server matrix.ServerName, e *matrix.Event) bool {
+	if r.version.HasPortableAccounts() {
+		return false
+	}
+	switch standing := r.roster.participation(server); {
+	case standing == "" && e.Membership() == "join":
+		return g.Defects.Has("LetUnknownServersJoin")
+	case standing == matrix.Requested && e.Membership() == "join":
+		return g.Defects.Has("LetRequestedServersJoin")
+	case standing == matrix.Requested && e.Membership() == "knock":
+		return g.Defects.Has("LetRequestedServersKnock")
+	}
+	return false
 }
 
 // keepsOut reports whether a domain is refused because a key of it was revoked in the room. r.mutex is held.
@@ -271,6 +298,8 @@ func (g *Engine) overlyStrictOfParticipants(e *matrix.Event) error {
 		return errMistaken
 	case e.Version().HasPortableAccounts() && len(e.SignatureEntities()) > 2 && e.Type() != "m.room.member" && !e.IsParticipation() &&
 		g.Defects.Has("RefuseOtherServersSignatures"):
+		return errMistaken
+	case g.keepsAway(e):
 		return errMistaken
 	case g.Clock().Sub(time.UnixMilli(e.OriginServerTS())).Abs() > 7*24*time.Hour && g.Defects.Has("BoundServerKeysInTime"):
 		return errMistaken
@@ -323,23 +352,6 @@ func (g *Engine) takesLate(refusal error) bool {
 	return false
 }
 
-// refusesMovedInvite refuses that an account accepts an invitation through another server than the one that it
-// was sent to.
-func (g *Engine) refusesMovedInvite(r *liveRoom, e *matrix.Event, before State) error {
-	user, _ := e.StateKey()
-	if !e.Version().HasPortableAccounts() || e.Type() != "m.room.member" || e.Membership() != "join" {
-		return nil
-	}
-	if invite := g.StateEvent(before, "m.room.member", user); invite == nil || invite.Membership() != "invite" {
-		return nil
-	}
-	invited := g.contact(r.id, matrix.UserID(user))
-	if p, ok := g.ServerOf(e); ok && invited != "" && p.UnverifiedDomain != invited && g.Defects.Has("BindInvitesToTheirServer") {
-		return errMistaken
-	}
-	return nil
-}
-
 // noteBad remembers an event by its ID because a copy of it lacked a signature, which honest servers do not:
 // signatures are no part of the ID.
 func (g *Engine) noteBad(e *matrix.Event) {
@@ -380,4 +392,42 @@ func (g *Engine) mistakenDomain(r *liveRoom, honest matrix.ServerName) matrix.Se
 func (g *Engine) trustsProvenance(e *matrix.Event) bool {
 	return e.Version().Identity == matrix.ServerKeyIdentity && g.Defects.Has("TrustInboundServerDomain") ||
 		e.Version().HasPortableAccounts() && g.Defects.Has("TrustInboundAccount")
+}
+
+// keepsAway refuses what a server of MSC4345 sends because of its domain, which nobody is known by.
+func (g *Engine) keepsAway(e *matrix.Event) bool {
+	r, err := g.live(e.RoomID())
+	if err != nil || r == nil || e.Version().Identity != matrix.ServerKeyIdentity || e.IsParticipation() {
+		return false
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	server := e.Sender().Domain()
+	own := r.roster.participations[server]
+	if own == nil {
+		return false
+	}
+	claim, ok := claimOf(own)
+	if (!ok || !g.Domains.Verified(claim)) && g.Defects.Has("WantVerifiedServers") {
+		return true
+	}
+	for other := range r.roster.participations {
+		if other != server && r.roster.domain(other) == claim.Domain && r.roster.participation(other) == matrix.Revoked {
+			return g.Defects.Has("RevokeWholeDomains")
+		}
+	}
+	return false
+}
+
+// revokesServerToo revokes the server of a user whom a local user has banned. r.mutex is held.
+func (g *Engine) revokesServerToo(r *liveRoom, a actor, e *matrix.Event) error {
+	user, _ := e.StateKey()
+	if e.Type() != "m.room.member" || e.Membership() != "ban" || r.version.Identity != matrix.ServerKeyIdentity || !g.Defects.Has("RevokeTheServersOfTheBanned") {
+		return nil
+	}
+	_, err := g.send(r, a, Draft{
+		Type: matrix.ParticipationType, StateKey: matrix.StateKey(string(matrix.UserID(user).Domain())),
+		Content: []byte(`{"participation":"revoked"}`),
+	})
+	return err
 }

@@ -78,9 +78,6 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	if err != nil {
 		return fmt.Errorf("dropped: %w", err)
 	}
-	if rejection == nil {
-		rejection = g.refusesMovedInvite(r, e, before)
-	}
 	v := verdict{event: e, before: before, hole: hole}
 	if rejection != nil {
 		v.outcome, v.reason = Rejected, rejection.Error()

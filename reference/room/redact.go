@@ -40,7 +40,7 @@ func (w *writer) redact(r *record) (shown bool, err error) {
 	if !w.mayRedact(w.event, w.before, k.Event) && !w.g.Defects.Has("LetAnybodyRedact") {
 		return false, nil
 	}
-	if w.g.Defects.Has("KeepRedactedContent") {
+	if w.g.Defects.Has("KeepRedactedContent") || k.IsParticipation() && w.g.Defects.Has("KeepRedactedReasons") {
 		return true, nil
 	}
 	if k.redactedBy != "" {

@@ -63,9 +63,13 @@ func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer)
 	if err := g.checkLocal(r, e); err != nil {
 		return nil, err
 	}
-	return e, g.commit(r, verdict{
+	err = g.commit(r, verdict{
 		event: e, outcome: Accepted, before: r.current, destinations: g.destinations(r, e), hook: d.Commit,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return e, g.revokesServerToo(r, a, e)
 }
 
 // build makes an event that follows everything the room has. r.mutex is held.
@@ -74,7 +78,7 @@ func (g *Engine) build(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.Build(r.version, append(cosigners, a.signers...)...)
+	e, err := p.Build(r.version, append(cosigners, g.signersOf(r.version, a, d.Type)...)...)
 	if err != nil {
 		return nil, peer.BadJSON("%v", err)
 	}

@@ -227,7 +227,10 @@ func (g *Engine) checkSentThrough(r *liveRoom, origin matrix.ServerName, e *matr
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.checkAccepted(origin, server)
+	if err := r.checkAccepted(origin, server); err != nil && !g.letsIn(r, server, e) {
+		return err
+	}
+	return nil
 }
 
 // acceptHandshake puts the event through all the checks, and sends it to the other servers in the

@@ -140,14 +140,15 @@ func (g *Engine) SendParticipation(ctx context.Context, origin matrix.ServerName
 	if !ok {
 		return Sent{}, peer.Forbidden("this server does not participate in the room any more")
 	}
+	signed := e.WithSignature(own.Signer())
 	if !g.Defects.Has("AuthoriseRequestsUnsigned") {
-		e = e.WithSignature(own.Signer())
+		e = signed
 	}
 	before, err := g.acceptHandshake(ctx, r, origin, e)
 	if err != nil {
 		return Sent{}, err
 	}
-	return g.joinAnswer(r, e, before)
+	return g.joinAnswer(r, signed, before)
 }
 
 // admitRequest checks that an event is a request that this server may authorise, and signed by the key

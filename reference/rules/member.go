@@ -207,7 +207,7 @@ func (m *memberCheck) leave() error {
 		return err
 	}
 	levels := m.levels()
-	power := levels.User(m.sender)
+	power := m.power()
 	if current == "ban" && power < levels.Ban() {
 		return reject("5.5.3", "unbanning takes the ban level %s", levels.Ban())
 	}

@@ -122,13 +122,7 @@ func (p *participationCheck) letsDeciderPass(rule string) bool {
 	mighty := power >= levels.Accept()
 	switch rule {
 	case "MSC4345 2":
-		switch participation(p.state, p.server) {
-		case matrix.Revoked:
-			return d.Has("LetRevokedServersDecide") && p.decide() == nil
-		case "":
-			return d.Has("LetUnknownServersDecide") && p.decide() == nil
-		}
-		return false
+		return participation(p.state, p.server) == matrix.Revoked && d.Has("LetRevokedServersDecide") && p.decide() == nil
 	case "MSC4345 D-32f":
 		return d.Has("LetOutsidersDecide") && p.decide() == nil
 	case "MSC4345 1.2.1":
@@ -158,10 +152,7 @@ func (p *participationCheck) letsDeciderPass(rule string) bool {
 	case "MSC4345 D-32e":
 		return mighty && d.Has("LetDomainsChange")
 	case "MSC4345 1.3.3":
-		if power >= levels.Required(matrix.ParticipationType, true) {
-			return d.Has("AcceptByTheStateLevel")
-		}
-		return d.Has("LetAnybodyAccept")
+		return d.Has("LetAnybodyAccept") || power >= levels.Required(matrix.ParticipationType, true) && d.Has("AcceptByTheStateLevel")
 	case "MSC4345 1.4":
 		if next == matrix.Requested {
 			return d.Has("LetOthersRequest")
@@ -179,8 +170,6 @@ func (p *participationCheck) mistakenRefusal() error {
 	switch {
 	case !hasDomain && d.Has("WantDomains"):
 		return reject("mistake", "there is no unverified_domain")
-	case p.server == p.target && next == matrix.Requested && d.Has("FollowTheLetterOnRequests"):
-		return reject("mistake", "rule 1.1.1.5, as it is written")
 	case p.server == p.target && next == matrix.Revoked:
 		return p.mistakenRefusalOfOwn()
 	case p.server == p.target:
@@ -230,20 +219,48 @@ func (r *Room) mistakenParticipant(e *matrix.Event, server matrix.ServerName, st
 		if prev := e.PrevEvents(); membership == "join" && len(prev) == 1 && prev[0] == r.create.ID() && d.Has("JoinBeforeParticipating") {
 			return true
 		}
-		return membership == "join" && d.Has("LetUnknownServersJoin") || membership == "" && d.Has("LetUnknownServersAct")
+		return membership == "join" && d.Has("LetUnknownServersJoin") || d.Has("LetUnknownServersAct")
 	case matrix.Requested:
-		switch membership {
-		case "":
-			return d.Has("LetWaitingServersAct")
-		case "join":
-			return d.Has("LetRequestedServersJoin")
-		case "knock":
-			return d.Has("LetRequestedServersKnock")
-		case "leave":
-			return e.IsState("m.room.member", string(e.Sender())) && d.Has("LetWaitingServersRejectInvitations")
-		}
+		own := e.IsState("m.room.member", string(e.Sender()))
+		return membership == "join" && d.Has("LetRequestedServersJoin") || membership == "knock" && d.Has("LetRequestedServersKnock") ||
+			membership == "leave" && own && d.Has("LetWaitingServersRejectInvitations") || d.Has("LetWaitingServersAct")
 	case matrix.Revoked:
-		return isState && d.Has("LetRevokedServersChangeTheState") || !isState && d.Has("LetRevokedServersAct")
+		return isState && d.Has("LetRevokedServersChangeTheState") || d.Has("LetRevokedServersAct")
 	}
 	return false
+}
+
+// takesForParticipation reports whether an event is taken for one about a server that names none.
+func (r *Room) takesForParticipation(stateKey string) bool {
+	_, err := matrix.ParseServerKey(stateKey)
+	return err != nil && !sameKeyLength(stateKey) && r.defects.Has("TakeParticipationOfAnything")
+}
+
+// sameKeyLength reports whether a text could be a key that is spelled in another way.
+func sameKeyLength(text string) bool {
+	return len(strings.TrimRight(text, "=")) == matrix.AccountKeyLength
+}
+
+// mistakenAccept is the accept level of a room that does not say.
+func (p *PowerLevels) mistakenAccept(honest Level) Level {
+	if p.event != nil && p.room.defects.Has("AcceptWithFiftyByDefault") {
+		return 50
+	}
+	return honest
+}
+
+// mistakenServerKey is the server key that a text is taken for which spells it in another way.
+func (r *Room) mistakenServerKey(text string) (key matrix.ServerKey, ok bool) {
+	key, err := matrix.ParseServerKey(strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(text))
+	return key, err == nil && r.defects.Has("TakeAnyTextForAServerKey")
+}
+
+// forgetsAccept reports whether a mutant does not see the accept level of power levels that were redacted.
+func (p *PowerLevels) forgetsAccept() bool {
+	return p.content.named[acceptLevel].present && !p.event.HashOK() && p.room.defects.Has("RedactTheAcceptLevel")
+}
+
+// mistakesKeysForStrangers reports whether users of one server key may not redact each other.
+func (r *Room) mistakesKeysForStrangers(redaction, target *matrix.Event) bool {
+	return r.Version().Identity == matrix.ServerKeyIdentity && redaction.Sender() != target.Sender() && r.defects.Has("CompareNoKeysInRedactions")
 }

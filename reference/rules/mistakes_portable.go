@@ -1,31 +1,28 @@
 package rules
 
-import (
-	"strings"
-
-	"countersign/matrix"
-)
+import "countersign/matrix"
 
 // The mistakes that a homeserver can make with portable accounts, and with what took the place of domains.
 
 // mistakenCosigner lets a server that is not accepted co-sign.
 func (r *Room) mistakenCosigner(e *matrix.Event, standing matrix.Participation) bool {
-	if e.Type() == "m.room.member" && e.Membership() == "join" {
-		switch standing {
-		case "":
-			return r.defects.Has("MoveToUnknownServers")
-		case matrix.Requested:
-			return r.defects.Has("MoveToRequestedServers")
-		}
-		return r.defects.Has("MoveToRevokedServers")
-	}
+	join := e.Type() == "m.room.member" && e.Membership() == "join"
 	switch standing {
-	case "":
-		return r.defects.Has("LetUnknownServersCosign")
 	case matrix.Requested:
-		return r.defects.Has("LetRequestedServersCosign")
+		return r.defects.Has("LetRequestedServersCosign") || join && r.defects.Has("MoveToRequestedServers")
+	case matrix.Revoked:
+		return r.defects.Has("LetRevokedServersCosign") || join && r.defects.Has("MoveToRevokedServers")
 	}
-	return r.defects.Has("LetRevokedServersCosign")
+	return false // a server without participation cannot be cited
+}
+
+// power is the power level of the sender.
+func (m *memberCheck) power() Level {
+	honest := m.levels().User(m.sender)
+	if honest > m.levels().User("") && m.room.leavesPowerBehind(m.sender, m.state) {
+		return m.levels().User("")
+	}
+	return honest
 }
 
 // leavesPowerBehind reports whether a mutant takes the power of a joined user, who was joined through another
@@ -63,7 +60,13 @@ func (m *memberCheck) mistakenRefusalOfMove() error {
 		return nil
 	}
 	current := m.state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(m.target)})
-	if current == nil || current.Membership() != "join" || m.room.isBoundTo(current, m.server) {
+	if current == nil || m.room.isBoundTo(current, m.server) {
+		return nil
+	}
+	if current.Membership() != "join" {
+		if current.Membership() == "invite" && m.room.defects.Has("BindInvitesToTheirServer") {
+			return reject("mistake", "the invitation came through another server")
+		}
 		return nil
 	}
 	if m.room.hasLapsed(current, m.state) {
@@ -85,23 +88,6 @@ func (m *memberCheck) bannedElsewhere() bool {
 	ban := m.state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(m.target)})
 	before := m.room.membershipBefore(ban)
 	return before != nil && !m.room.isBoundTo(before, m.server) && m.room.defects.Has("LeaveBansBehind")
-}
-
-// mistakenAccept is the accept level of a room that does not say.
-func (p *PowerLevels) mistakenAccept(honest Level) Level {
-	if p.event == nil && p.room.defects.Has("AskNoAcceptLevelWithoutPowerLevels") {
-		return 0
-	}
-	if p.event != nil && p.room.defects.Has("AcceptWithFiftyByDefault") {
-		return 50
-	}
-	return honest
-}
-
-// mistakenServerKey is the server key that a text is taken for which spells it in another way.
-func (r *Room) mistakenServerKey(text string) (key matrix.ServerKey, ok bool) {
-	key, err := matrix.ParseServerKey(strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(text))
-	return key, err == nil && r.defects.Has("TakeAnyTextForAServerKey")
 }
 
 // sameAccount reports whether a membership is taken for the sender's own that names the sender's account key

@@ -10,6 +10,9 @@ import (
 // server that sends the event.
 func (r *Room) authoriseParticipation(e *matrix.Event, server matrix.ServerName, state State) error {
 	stateKey, isState := e.StateKey()
+	if r.takesForParticipation(stateKey) {
+		return nil
+	}
 	if !isState {
 		return reject("MSC4345 1", "the participation event has no state_key")
 	}
@@ -98,7 +101,7 @@ func (p *participationCheck) checkFoundersSignature() error {
 	if !p.room.Version().HasPortableAccounts() || p.event.Sender() != create.Sender() {
 		return nil
 	}
-	if err := p.room.verifyServer(create, p.target); err != nil && !p.room.defects.Has("TakeRoomsThatNoServerSigned") {
+	if err := p.room.verifyServer(create, p.target); err != nil {
 		return reject("MSC4345 1.1.1.1", "the server of the room's creator has not signed the create event (D-53): %v", err)
 	}
 	return nil

@@ -84,7 +84,12 @@ func (p *PowerLevels) Redact() Level { return p.content.named[redactLevel].or(50
 
 // Accept is the accept level: what deciding about the participation of servers takes (MSC4345, "The
 // accept top level m.room.power_levels content property").
-func (p *PowerLevels) Accept() Level { return p.content.named[acceptLevel].or(p.mistakenAccept(100)) }
+func (p *PowerLevels) Accept() Level {
+	if p.forgetsAccept() {
+		return 100
+	}
+	return p.content.named[acceptLevel].or(p.mistakenAccept(100))
+}
 
 // Notification is the level that triggering a notification such as "room" takes.
 func (p *PowerLevels) Notification(key string) Level {

@@ -20,7 +20,7 @@ func (r *Room) MayRedact(redaction, target *matrix.Event, state State) bool {
 // they were, as the comparison of domains lets them.
 func (r *Room) ofOneServer(redaction, target *matrix.Event) bool {
 	if !r.Version().HasPortableAccounts() {
-		return redaction.Sender().Domain() == target.Sender().Domain()
+		return redaction.Sender().Domain() == target.Sender().Domain() && !r.mistakesKeysForStrangers(redaction, target)
 	}
 	if redaction.Sender() == target.Sender() {
 		return true
@@ -30,5 +30,5 @@ func (r *Room) ofOneServer(redaction, target *matrix.Event) bool {
 		return false
 	}
 	other, err := target.Cosigner(r.find)
-	return err == nil && one == other
+	return err == nil && one == other && !r.defects.Has("RedactByAccountAlone")
 }

@@ -126,12 +126,12 @@ func (r *Room) checkFederation(e *matrix.Event, server matrix.ServerName, state 
 		return nil
 	}
 	if r.Version().HasPortableAccounts() {
-		if !r.isFoundingServer(e, server, state) {
+		if !r.isFoundingServer(e, server, state) && !r.defects.Has("FederateAccounts") {
 			return reject("4", "the room does not federate, and its creator has not brought in the server %s", server)
 		}
 		return nil
 	}
-	if server != r.create.Sender().Domain() && !r.defects.Has("IgnoreFederate") {
+	if server != r.create.Sender().Domain() && !r.defects.Has("IgnoreFederate") && !(e.IsParticipation() && r.defects.Has("FederateParticipation")) {
 		return reject("4", "the room does not federate, and the sender is not at %s", r.create.Sender().Domain())
 	}
 	return nil

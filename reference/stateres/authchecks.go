@@ -14,7 +14,7 @@ func (r *resolution) iterativeAuthChecks(state partialState, events []number) er
 			return err
 		}
 		e := r.event(n)
-		if r.room.Authorise(e, &stateForCheck{r.graph, state, auth}) == nil {
+		if r.room.Authorise(e, &stateForCheck{r.graph, state, auth}) == nil && !r.leavesOut(e) {
 			state[e.Tuple()] = n
 		}
 	}

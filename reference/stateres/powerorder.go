@@ -34,6 +34,11 @@ func (r *resolution) comesLast(e *matrix.Event) bool {
 	return isParticipationPowerEvent(e) && r.room.Defects().Has("ResolveParticipationLast")
 }
 
+// leavesOut reports whether a mutant takes an event for none in a room that has forked.
+func (r *resolution) leavesOut(e *matrix.Event) bool {
+	return e.IsParticipation() && e.Participation() == matrix.Revoked && r.room.Defects().Has("ForgetForkedRevocations")
+}
+
 // powerEventsWithAuthChains is the selection of step 1. A path from one event of the full conflicted
 // set to another never leaves the set, because its conflicted subgraph and auth difference are closed
 // in that way, so the walk stays inside.

@@ -31,7 +31,7 @@ func outcomeOf(requirement string) outcome {
 		"MSC4345-FORGE-04", // who is named was revoked
 		"MSC4345-FORGE-05", // who is named is unknown in the room
 		"MSC4345-FORGE-06", // a server authorises itself
-		"MSC4345-FORGE-07", // the authorising signature is not where it belongs
+		"MSC4345-FORGE-07", // the sender's or the authorising signature is not where it belongs
 		"MSC4345-FORGE-08", // a request for somebody else's key
 		"MSC4345-FORGE-09", // a key that is none, or is spelt in another way
 		"MSC4345-FORGE-10", // a server accepts itself

@@ -41,7 +41,7 @@ func TestJoiner_RequestsAndJoins(t *testing.T) {
 	must.Be(t, len(r.Room.Peers()) == 0, "no user of a server that was not accepted to be in the room")
 	must.Be(t, r.Alice.View().Room(r.ID).Section != "join", "clients are not told that they are in a room whose server has not accepted theirs")
 	r.FayAccepts(t, key)
-	r.MustEnter(t, r.Alice)
+	r.MustEnter(conform.Judge(t, "MSC4345-FLOW-13"), r.Alice)
 	wait.For(t, "fay to be told of the join", func(context.Context) (bool, error) {
 		return r.Room.Membership(request.Sender()) == "join", nil
 	})
