@@ -41,7 +41,6 @@ var portableMutants = [...]Mutant{
 	{"ResolveParticipationLast", "MSC4348-MIG-08", "resolves participation after everything else, so that a revocation does not win"},
 	{"DropThePastOfRevokedServers", "MSC4348-MIG-10", "hides what a server has co-signed before it was revoked"},
 	{"FollowMovesInNewEventsOnly", "MSC4348-MIG-11", "takes what the old server of an account sends as if the account had not moved"},
-	{"BindInvitesToTheirServer", "MSC4348-MIG-13", "does not let an invitation be accepted through another server than the one that has co-signed it"},
 	{"RouteToServersWithoutUsers", "MSC4348-MIG-17", "sends events to accepted servers that no member is at any more"},
 }
 

@@ -118,6 +118,9 @@ func (s source) state(state State) rules.State {
 func (s source) authEvents(e *matrix.Event) (found []rules.AuthEvent, missing []string) {
 	for _, id := range e.AuthEvents() {
 		if k := s.find(id); k != nil {
+			if s.g.undone(k) {
+				continue
+			}
 			found = append(found, rules.AuthEvent{Event: k.Event, Rejected: k.outcome == Rejected})
 		} else {
 			missing = append(missing, id)

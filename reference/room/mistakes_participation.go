@@ -9,6 +9,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/matrix/edge"
+	"countersign/reference/participant"
 	"countersign/reference/peer"
 	"countersign/reference/rules"
 )
@@ -411,8 +412,11 @@ func (g *Engine) keepsAway(e *matrix.Event) bool {
 	if (!ok || !g.Domains.Verified(claim)) && g.Defects.Has("WantVerifiedServers") {
 		return true
 	}
+	if server == r.create.Sender().Domain() {
+		return false // or the room would be over
+	}
 	for other := range r.roster.participations {
-		if other != server && r.roster.domain(other) == claim.Domain && r.roster.participation(other) == matrix.Revoked {
+		if other != server && r.roster.participation(other) == matrix.Revoked && g.Domains.Verified(participant.Claim{Key: other, Domain: claim.Domain}) {
 			return g.Defects.Has("RevokeWholeDomains")
 		}
 	}

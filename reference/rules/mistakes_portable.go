@@ -60,13 +60,7 @@ func (m *memberCheck) mistakenRefusalOfMove() error {
 		return nil
 	}
 	current := m.state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: string(m.target)})
-	if current == nil || m.room.isBoundTo(current, m.server) {
-		return nil
-	}
-	if current.Membership() != "join" {
-		if current.Membership() == "invite" && m.room.defects.Has("BindInvitesToTheirServer") {
-			return reject("mistake", "the invitation came through another server")
-		}
+	if current == nil || current.Membership() != "join" || m.room.isBoundTo(current, m.server) {
 		return nil
 	}
 	if m.room.hasLapsed(current, m.state) {

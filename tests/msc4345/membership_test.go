@@ -51,3 +51,29 @@ func TestKnock_ThroughAWaitingServer(t *testing.T) {
 		}
 	}
 }
+
+// Revoked participation: a server has the power of its most powerful user, and the servers of additional
+// creators that of creators.
+func TestRevocation_OfACreatorsServer(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4345-FORGE-19", "MSC4345-AUTH-10")
+	key, err := matrix.NewServerKeyPair()
+	must.NoError(conform.Setup(t), "making a server key", err)
+	name := key.Key().Name()
+	r := visiting(t, blueprints.Options(func(o *fakeserver.RoomOptions) {
+		o.CreateContent = map[string]any{"additional_creators": []matrix.UserID{key.Key().UserID("second")}}
+	}))
+	setup := conform.Setup(t)
+	admin := r.Peer.Member(t, "admin")
+	blueprints.MustSend(setup, r.Room, admin, fakeserver.Membership(r.UserID(admin), "join"))
+	blueprints.MustSend(setup, r.Room, r.Fay, powers(nil, map[matrix.UserID]int{r.UserID(admin): 100}))
+	blueprints.MustSend(setup, r.Room, r.Fay, r.Room.Asks(key))
+	r.FayAccepts(setup, name)
+	r.MustSeeParticipation(setup, name, matrix.Accepted)
+
+	if _, got := try(t, r, admin, r.Room.Revokes(name), fakeserver.Forgery{}); got.Effective() {
+		conform.Violation(t, "MSC4345-FORGE-19", "an admin does not revoke the server of a creator", got.String())
+	}
+	_, got := try(t, r, admin, r.Room.Revokes(r.AnotherServer(t, matrix.Accepted).Key().Name()), fakeserver.Forgery{})
+	must.Be(setup, got.Effective(), "an admin to revoke another server: %s", got)
+}
