@@ -106,6 +106,7 @@ var serverKeyMutants = [...]Mutant{
 	{"ServeServersThatAreNotAccepted", "MSC4345-FLOW-18", "gives templates to servers that are not accepted"},
 	{"UseRevokedKeysAgain", "MSC4345-FLOW-19", "goes on using its key after a revocation"},
 	{"KeepRevokedDomainsOut", "MSC4345-FLOW-19", "lets no server come back with a new key"},
+	{"IgnoreACLsForRequests", "MSC4345-FLOW-22", "takes requests of servers that the room's ACL keeps out"},
 	{"TakeAnyParticipation", "MSC4345-FORGE-22", "signs anything that is handed in as a request"},
 	{"SignAnyRequestTemplate", "MSC4345-FORGE-23", "completes and signs whatever template of a request it is given"},
 	{"RequestForOtherKeys", "MSC4345-FORGE-23", "completes and signs a template of a request of another key"},

@@ -8,6 +8,8 @@ var portableMutants = [...]Mutant{
 	{"CosignWithTheDomainsKey", "MSC4348-ID-04", "co-signs with the key of its domain"},
 	{"CosignWholeEvents", "MSC4348-ID-08", "co-signs events as they are, not their redacted form"},
 	{"TakeMembershipsWithDomains", "MSC4348-ID-06", "takes memberships whose state key has a domain"},
+	{"WantDomainKeysOfCosigners", "MSC4348-ID-07", "takes no events of servers whose domain does not tell the keys that it signs requests with"},
+	{"ReadServersFromUserIDs", "MSC4348-ID-11", "wants to find the server that requests in the sender's user ID"},
 	{"FederateAccounts", "MSC4348-ID-09", "lets accounts join through other servers in a room that does not federate"},
 	{"RedactByAccountAlone", "MSC4348-ID-09", "does not let users redact who have sent through the same server"},
 	{"IgnoreTheCoSignature", "MSC4348-FORGE-01", "takes events that no server has co-signed"},

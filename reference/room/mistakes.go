@@ -285,7 +285,7 @@ func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
 // overlyStrict refuses events that are as they should be.
 func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
 	if e.Version().Identity != matrix.AccountKeyIdentity {
-		return g.overlyStrictOfParticipants(e)
+		return g.overlyStrictOfParticipants(ctx, e)
 	}
 	if err := g.refusedElsewhere(e); err != nil {
 		return err

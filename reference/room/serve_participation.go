@@ -15,7 +15,7 @@ import (
 // user ID has the server key that the request is about, in rooms of MSC4348 it has none and the state key
 // is left empty (D-34). versions are the room versions that origin supports. Errors are *peer.Error.
 func (g *Engine) MakeParticipation(origin matrix.ServerName, roomID string, user matrix.UserID, versions []string) (Template, error) {
-	r, err := g.hostedRoom(roomID, origin)
+	r, err := g.askedRoom(roomID, origin)
 	if err != nil {
 		return Template{}, err
 	}
@@ -116,7 +116,7 @@ func (g *Engine) participationTemplateFor(r *liveRoom, origin matrix.ServerName,
 func (g *Engine) SendParticipation(ctx context.Context, origin matrix.ServerName, roomID, name string, pdu []byte) (Sent, error) {
 	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
 	defer cancel()
-	r, err := g.hostedRoom(roomID, origin)
+	r, err := g.askedRoom(roomID, origin)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -173,7 +173,7 @@ func (g *Engine) admitRequest(ctx context.Context, r *liveRoom, origin matrix.Se
 		return nil, peer.Forbidden("request_authorised_via_server is not this server's key in the room")
 	case !hasDomain || domain != origin:
 		return nil, peer.Forbidden("the event's unverified_domain is not %s", origin)
-	case !r.version.HasPortableAccounts() && e.Sender().Domain() != matrix.ServerName(subject):
+	case (!r.version.HasPortableAccounts() || g.Defects.Has("ReadServersFromUserIDs")) && e.Sender().Domain() != matrix.ServerName(subject):
 		return nil, peer.Forbidden("the event's sender is not a user of the server that it is about")
 	}
 	if e, err = g.admit(ctx, r.version, pdu); err != nil {
