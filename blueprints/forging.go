@@ -75,17 +75,19 @@ func (o Outcome) String() string {
 // piece of the room's state, of its own.
 type Forging struct {
 	*Room
-	row fakeserver.NamedForgery
+	row      fakeserver.NamedForgery
+	controls *Controls
 	// public and knocking are the rooms that the homeserver is in, made when they are needed; author
 	// sends the events of the forgery's kind in the public one.
 	public, knocking *Room
 	author           author
 }
 
-// NewForging brings the people together. There is no room yet.
-func NewForging(t testing.TB, v matrix.RoomVersion, row fakeserver.NamedForgery) *Forging {
+// NewForging brings the people together. There is no room yet. Trials of the same version share their
+// controls.
+func NewForging(t testing.TB, v matrix.RoomVersion, row fakeserver.NamedForgery, controls *Controls) *Forging {
 	t.Helper()
-	return &Forging{Room: meet(t, NewScene(t), v), row: row}
+	return &Forging{Room: meet(t, NewScene(t), v), row: row, controls: controls}
 }
 
 // Try commits the forgery and says what came of it. It takes the four steps of a negative test: the

@@ -24,6 +24,9 @@ type trial struct {
 	path fakeserver.DeliveryPath
 }
 
+// of is what the trial's control depends on.
+func (c trial) of() controlOf { return controlOf{c.path.Name, c.row.On} }
+
 // inRoom delivers the event to a homeserver that is in the room. What is honest is delivered before
 // it, and must be in the room's state when the forged event is looked for.
 func (c trial) inRoom(t testing.TB) Outcome {
@@ -86,7 +89,7 @@ func (c trial) inState(t testing.TB) Outcome {
 		r.Fence(t)
 		c.mustAccept(t, r, event, fakeserver.Delivered{})
 	}
-	honest()
+	c.controls.once(c.of(), honest)
 
 	r := c.another(t)
 	next := r.casting(t, c.row)
@@ -128,14 +131,16 @@ func (c trial) inHistory(t testing.TB) Outcome {
 		}
 		return found
 	}
-	r, honest, after := page(fakeserver.Forgery{})
-	seen := history(r)
-	if !seen[honest.EventID].Exists() || !seen[after.ID()].Exists() {
-		conform.Inconclusive(t, "the control failed: alice is not shown the honest history of a room that she has joined")
-	}
+	c.controls.once(c.of(), func() {
+		r, honest, after := page(fakeserver.Forgery{})
+		if seen := history(r); !seen[honest.EventID].Exists() || !seen[after.ID()].Exists() {
+			conform.Inconclusive(t, "the control failed: alice is not shown the honest history of a room that she has joined")
+		}
+	})
 
 	r, forged, after := page(c.row.Forgery)
-	if seen = history(r); !seen[after.ID()].Exists() {
+	seen := history(r)
+	if !seen[after.ID()].Exists() {
 		conform.Inconclusive(t, "the fence failed: alice is not shown the honest event after the forged one")
 	}
 	o, _ := r.observe(t, forged, func(testing.TB, fakeserver.Forged) gjson.Result { return seen[forged.EventID].Get("content") })

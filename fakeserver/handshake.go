@@ -247,20 +247,24 @@ func (h *Handshake) Finish(e *matrix.Event, r *Response) (*Room, error) {
 	return room, nil
 }
 
-// enter begins this server's copy of a room with the state that a resident server told. When another
-// user of this server is in the room already, only the join itself is new.
+// enter begins this server's copy of a room with the state that a resident server told. When this server
+// has a copy already, because another user of it is in the room, or because it was in it before, what is
+// new is the join, and whatever of the state has not arrived yet.
 func (r *Room) enter(join *matrix.Event, state, chain []*matrix.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	begins := len(r.timeline) == 0
+	for _, e := range state {
+		if begins {
+			r.base[e.Tuple()] = e
+		}
+		if begins || r.events[e.ID()] == nil {
+			r.state[e.Tuple()] = e
+		}
+	}
 	for _, e := range append(chain, state...) {
 		if r.events[e.ID()] == nil {
 			r.events[e.ID()] = e
-		}
-	}
-	if len(r.timeline) == 0 {
-		for _, e := range state {
-			r.base[e.Tuple()] = e
-			r.state[e.Tuple()] = e
 		}
 	}
 	r.add(join)

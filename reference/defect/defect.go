@@ -24,6 +24,10 @@ type Set struct {
 // must be safe for concurrent use.
 func Only(name string, reached func(name string)) Set { return Set{name: name, reached: reached} }
 
+// None reports whether the Set is the zero Set. What must be computed only to know whether a defect could
+// show need not be computed then.
+func (s Set) None() bool { return s.name == "" && s.reached == nil }
+
 // Has reports whether a decision is to be taken wrongly. The name is a literal, so that it can be found.
 func (s Set) Has(name string) bool {
 	if s.reached != nil {

@@ -284,6 +284,9 @@ func (g *Engine) mistakenAuthEvents(r *liveRoom, p matrix.ProtoEvent) []string {
 
 // overlyStrict refuses events that are as they should be.
 func (g *Engine) overlyStrict(ctx context.Context, e *matrix.Event) error {
+	if g.Defects.None() {
+		return nil
+	}
 	if e.Version().Identity != matrix.AccountKeyIdentity {
 		return g.overlyStrictOfParticipants(ctx, e)
 	}

@@ -142,11 +142,12 @@ func ambiguous(requirement string) bool {
 // event reaches a homeserver.
 func TestForge(t *testing.T) {
 	v := conform.AccountKeyVersion(t)
+	controls := blueprints.NewControls()
 	for _, row := range tried() {
 		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement, "MSC4243-FORGE-51", "MSC4243-FORGE-52", "MSC4243-FORGE-53")
-			forging := blueprints.NewForging(t, v, row)
+			forging := blueprints.NewForging(t, v, row, controls)
 			for _, path := range fakeserver.DeliveryPaths {
 				if path.Refuses(row) != "" {
 					continue

@@ -82,11 +82,12 @@ func blind(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) bool {
 // the table on every path by which an event reaches a homeserver.
 func TestForge(t *testing.T) {
 	v := conform.ServerKeyVersion(t)
+	controls := blueprints.NewControls()
 	for _, row := range tried(v) {
 		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement)
-			forging := blueprints.NewForging(t, v, row)
+			forging := blueprints.NewForging(t, v, row, controls)
 			for _, path := range fakeserver.DeliveryPathsIn(v) {
 				if path.Refuses(row) != "" || blind(row, path) {
 					continue

@@ -165,7 +165,9 @@ func TestCosigner_TwoCopiesDiverge(t *testing.T) {
 	m.Old.SendPDUs(conform.Setup(t), m.Sites[0].At, event.PDU)
 	m.New.SendPDUs(conform.Setup(t), m.Sites[1].At, claimed.PDU)
 	m.Fence(t)
-	before := []blueprints.Outcome{m.Sites[0].Observe(t, event), m.Sites[1].Observe(t, claimed)}
+	// hs2 first: what hs1 sends to be observed follows the event, so that hs2 asks hs1 for its copy.
+	theirs := m.Sites[1].Observe(t, claimed)
+	before := []blueprints.Outcome{m.Sites[0].Observe(t, event), theirs}
 	m.Revoke(t, mia.From)
 	m.Fence(t)
 	for i, site := range m.Sites {

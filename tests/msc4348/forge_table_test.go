@@ -86,11 +86,12 @@ func rows(v matrix.RoomVersion) []fakeserver.NamedForgery {
 // on every path by which an event reaches a homeserver.
 func TestForge(t *testing.T) {
 	v := conform.PortableVersion(t)
+	controls := blueprints.NewControls()
 	for _, row := range tried(v) {
 		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement)
-			forging := blueprints.NewForging(t, v, row)
+			forging := blueprints.NewForging(t, v, row, controls)
 			for _, path := range fakeserver.DeliveryPathsIn(v) {
 				if path.Refuses(row) != "" {
 					continue
