@@ -27,7 +27,7 @@ func TestList(t *testing.T) {
 	}
 	assert.Regexp(t, `RV12-MSG-01 +MUST +STRICT +yes +1  A message`, r.out)
 	assert.Regexp(t, `RV12-MSG-02 +MUST +STRICT +yes +0  A valid`, r.out)
-	assert.Regexp(t, `MSC4348-ID-01 +MUST +STRICT +yes +-  `, r.out)
+	assert.Regexp(t, `MSC4348-ID-01 +MUST +STRICT +yes +0  `, r.out)
 
 	r = c.run("list", "RV12-MSG-*")
 	assert.Len(t, regexp.MustCompile(`(?m)^  RV12-`).FindAllString(r.out, -1), 2)
