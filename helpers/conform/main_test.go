@@ -71,6 +71,7 @@ func runIt(t *testing.T, tests func() int) (code int, out string) {
 	t.Cleanup(func() { shared.Store(nil) })
 	var output, log bytes.Buffer
 	code = runPackage(t.Context(), Options{Servers: 2}, tests, &output, &log)
+	t.Log(log.String(), output.String())
 	return code, output.String()
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Ports are taken from below the range that kernels hand out for outgoing connections (32768 and up
@@ -58,11 +59,22 @@ func Free(n int) ([]string, error) {
 	return addrs, nil
 }
 
-// Check returns an error of one line when something else already listens at the address.
+// patience is how long Check waits for a port. A program that is being started right now has, for the
+// moment before it is itself, copies of all open sockets, so that a port which Free has found stays in use
+// that much longer.
+const patience = 2 * time.Second
+
+// Check returns an error of one line when something else already listens at the address, and goes on to.
 func Check(addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("cannot listen at %s: %w; end the program that uses this port, or start again to get another", addr, errors.Unwrap(err))
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(patience); ; <-again.C {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			return l.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("cannot listen at %s: %w; end the program that uses this port, or start again to get another", addr, errors.Unwrap(err))
+		}
 	}
-	return l.Close()
 }
