@@ -145,7 +145,7 @@ func (w *walk) draw(rt *rapid.T) *walker {
 func (w *walk) drawLiving(rt *rapid.T) *walker {
 	user := w.draw(rt)
 	if user.erased {
-		rt.SkipNow()
+		rt.Skip("the user drawn was erased, which nothing follows: another step is drawn")
 	}
 	return user
 }
