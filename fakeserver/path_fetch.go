@@ -18,7 +18,7 @@ func SendJoinPath() DeliveryPath {
 			r.Plant(f)
 			return Delivered{}, nil
 		},
-		refuses: answers(),
+		refuses: answers(refusal{ofOwnServer, "the revocation of the fake server takes the place of its acceptance in the state that is told, so that no fence would be taken"}),
 	}
 }
 

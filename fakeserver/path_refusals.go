@@ -78,6 +78,12 @@ func aboutParticipation(row NamedForgery) bool {
 	return row.Forgery.Through != Nobody || row.Forgery.Cite != CurrentParticipation
 }
 
+// ofOwnServer reports whether a forgery revokes the server that made the room, in which a homeserver that joins finds
+// nobody else who could go on.
+func ofOwnServer(row NamedForgery) bool {
+	return row.On == RevokeEvent && row.Forgery.StateKey == "{victim-server}"
+}
+
 // notARequest reports whether a forgery is about another event than the request of a server.
 func notARequest(row NamedForgery) bool { return row.On != RequestEvent }
 

@@ -3,8 +3,10 @@ package fakeserver_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
 
@@ -160,4 +162,18 @@ func TestHiddenEventsHaveTheirPlace(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, all.Events, forged.PDU)
 	require.Len(t, all.Events, len(answer.IDs))
+}
+
+// A reason is for people: it says something, and is a part of a sentence.
+func TestRefusals_HaveReasons(t *testing.T) {
+	for _, v := range append(matrix.RoomVersions(), matrix.ParticipationRoomVersions()...) {
+		for _, row := range fakeserver.ForgeriesIn(v) {
+			for _, path := range fakeserver.DeliveryPathsIn(v) {
+				if reason := path.Refuses(row); reason != "" {
+					assert.GreaterOrEqual(t, len(reason), 20, "%s by %s", row.Name, path)
+					assert.False(t, strings.HasSuffix(reason, "."), "%s by %s: %s", row.Name, path, reason)
+				}
+			}
+		}
+	}
 }

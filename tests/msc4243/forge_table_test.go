@@ -1,8 +1,6 @@
 package msc4243
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +8,7 @@ import (
 	"countersign/blueprints"
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
+	"countersign/matrix"
 )
 
 // outcome is what a conforming homeserver makes of a forgery.
@@ -200,43 +199,13 @@ func judgeForgery(t *testing.T, row fakeserver.NamedForgery, path fakeserver.Del
 // The whole matrix of forgeries and delivery paths, printed: a cell is a subtest of TestForge, or a
 // test of its own, or there is a reason why it cannot exist.
 func TestForge_Matrix(t *testing.T) {
-	var table strings.Builder
-	reasons := map[string]rune{}
-	for _, row := range fakeserver.Forgeries() {
-		want, own := outcomeOf(row.Requirement), ownTest(row.Requirement)
-		if strings.HasPrefix(row.Requirement, "RV12") {
-			continue // a forgery of rooms without account keys
-		}
-		if (want == unlisted) != own {
+	rows := slices.DeleteFunc(fakeserver.Forgeries(), func(row fakeserver.NamedForgery) bool {
+		return strings.HasPrefix(row.Requirement, "RV12") // a forgery of rooms without account keys
+	})
+	for _, row := range rows {
+		if (outcomeOf(row.Requirement) == unlisted) != ownTest(row.Requirement) {
 			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
 		}
-		cells := ""
-		for _, way := range fakeserver.DeliveryPaths {
-			reason := way.Refuses(row)
-			switch {
-			case own:
-				cells += " o"
-			case reason == "":
-				cells += " x"
-			default:
-				if len(reason) < 20 || strings.HasSuffix(reason, ".") {
-					t.Errorf("%s by %s: %q is no reason", row.Name, way, reason)
-				}
-				if reasons[reason] == 0 {
-					reasons[reason] = rune('a' + len(reasons))
-				}
-				cells += " " + string(reasons[reason])
-			}
-		}
-		fmt.Fprintf(&table, "%-18s %s  %s\n", row.Requirement, cells, row.Name)
 	}
-	table.WriteString("\nthe columns:")
-	for _, way := range fakeserver.DeliveryPaths {
-		table.WriteString(" " + way.Name)
-	}
-	table.WriteString("\n  x  a subtest of TestForge\n  o  a test of its own\n")
-	for _, reason := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return int(reasons[a] - reasons[b]) }) {
-		fmt.Fprintf(&table, "  %c  %s\n", reasons[reason], reason)
-	}
-	t.Log("\n" + table.String())
+	t.Log("\n" + fakeserver.ForgeryMatrix(matrix.RoomVersionMSC4243(), rows, ownTest))
 }
