@@ -1,8 +1,13 @@
 package fed_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,5 +87,47 @@ func TestNewcomerReadsHistory(t *testing.T) {
 		_, ok := hs3.engine.Event(id, last.ID())
 		require.True(t, ok)
 		require.Equal(t, len(hs1.timeline(id)), len(events))
+	})
+}
+
+// TestGapsAreClosedAndNoMore has a server answer with more than is missing: with the state from before the asker's
+// join, which the asker knows, but not where in the history it is. It must not come to be what the room ends with:
+// with the state from before the asker was accepted.
+func TestGapsAreClosedAndNoMore(t *testing.T) {
+	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {
+		n := newNetwork(t)
+		hs1, hs2 := n.start(t), n.start(t)
+		id := hs1.create(v, "alice", joinRules("public"))
+		hs1.admit(id, "alice", hs2, "bob")
+		var lost, losing atomic.Bool
+		losing.Store(true)
+		hs2.answerWith(func(w http.ResponseWriter, r *http.Request) bool {
+			if !losing.Load() || !strings.Contains(r.URL.Path, "/send/") {
+				return false
+			}
+			lost.Store(true)
+			fmt.Fprint(w, `{"pdus":{}}`)
+			return true
+		})
+		missing := hs1.say(id, "alice", "lost")
+		require.Eventually(t, lost.Load, deadline, time.Millisecond)
+		losing.Store(false)
+		events, _ := hs1.history(id, room.Place{Major: hs1.engine.Now() + 1}, 1000)
+		var all []*matrix.Event
+		for _, e := range events {
+			all = append(all, e.Event)
+		}
+		hs1.answerWith(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, "/get_missing_events/") {
+				return false
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"events": all})
+			return true
+		})
+		hs1.waitForEvent(id, hs2.say(id, "bob", "the one event that the asker says it has").ID())
+		last := hs1.say(id, "alice", "found")
+		hs2.waitForEvent(id, missing.ID())
+		require.Equal(t, []string{hs2.waitForEvent(id, last.ID()).ID()}, hs2.say(id, "bob", "next").PrevEvents())
+		require.Equal(t, hs1.state(id), hs2.state(id))
 	})
 }

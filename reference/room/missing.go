@@ -68,7 +68,11 @@ func (g *Engine) closeGap(ctx context.Context, r *liveRoom, origin matrix.Server
 		return nil
 	}
 	ctx = context.WithValue(ctx, gapKey{}, true)
-	for _, p := range byParents(g.admitAll(trusting(ctx, "TrustMissingEvents"), r.version, pdus)) {
+	missing, err := g.fillers(unknown, g.admitAll(trusting(ctx, "TrustMissingEvents"), r.version, pdus))
+	if err != nil {
+		return err
+	}
+	for _, p := range byParents(missing) {
 		if err := g.process(ctx, r, origin, p); err != nil {
 			g.Logger.Info("a missing event is not accepted", "event", p.ID(), "error", err)
 		}
@@ -77,6 +81,35 @@ func (g *Engine) closeGap(ctx context.Context, r *liveRoom, origin matrix.Server
 		}
 	}
 	return nil
+}
+
+// fillers are those of the events with which a server has answered that the gap consists of: the unknown
+// parents, and what leads from them to events of which this server has the state. The server may have gone
+// back further, by as many events as it was asked for. Of those, some would be new here, such as the state
+// at a join; given a place now, they would be the latest events of the room, and old state would come back.
+func (g *Engine) fillers(unknown []string, answer []*matrix.Event) (missing []*matrix.Event, err error) {
+	byID := make(map[string]*matrix.Event, len(answer))
+	for _, e := range answer {
+		byID[e.ID()] = e
+	}
+	err = g.view(func(events source) error {
+		for len(unknown) > 0 {
+			e := byID[unknown[0]]
+			unknown = unknown[1:]
+			if e == nil {
+				continue
+			}
+			delete(byID, e.ID())
+			missing = append(missing, e)
+			_, more, err := g.statesAfter(events, e)
+			if err != nil {
+				return err
+			}
+			unknown = append(unknown, more...)
+		}
+		return nil
+	})
+	return missing, err
 }
 
 // gapKey marks the context of events that are processed to close a gap: they do not open another.
