@@ -3,6 +3,9 @@ package conform
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,25 +26,49 @@ func Transcript(t testing.TB, path string) {
 }
 
 // WriteTranscript writes what was on the wire during the test into the artifacts folder and hands
-// its path to the report. Without an artifacts folder it writes nothing. It is meant for a cleanup
-// function, and costs a passing test one small file.
+// its path to the report. Without an artifacts folder it writes nothing. A test that is repeated has a
+// transcript of each time. It is meant for a cleanup function, and costs a passing test one small file.
 func WriteTranscript(t testing.TB, text string) {
 	t.Helper()
-	root := os.Getenv(ArtifactsVariable)
-	if root == "" || text == "" {
+	folder := transcripts(os.Getenv(ArtifactsVariable))
+	if folder == "" || text == "" {
 		return
 	}
-	suite := strings.TrimSuffix(filepath.Base(os.Args[0]), ".test")
-	path := filepath.Join(root, "transcripts", suite, fileName(t.Name())+".txt")
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Errorf("%s: cannot make the folder for transcripts: %v; check %s", verdict.Error, err, ArtifactsVariable)
 		return
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	path, err := writeNew(filepath.Join(folder, fileName(t.Name())), ".txt", text)
+	if err != nil {
 		t.Errorf("%s: cannot write the transcript: %v; check %s", verdict.Error, err, ArtifactsVariable)
 		return
 	}
 	Transcript(t, path)
+}
+
+// transcripts is the folder, below the one for artifacts, for the transcripts of this package's tests.
+func transcripts(artifacts string) string {
+	if artifacts == "" {
+		return ""
+	}
+	return filepath.Join(artifacts, "transcripts", strings.TrimSuffix(filepath.Base(os.Args[0]), ".test"))
+}
+
+// writeNew writes a file that is not there yet: name.txt, or else name.2.txt, name.3.txt, ...
+func writeNew(name, extension, text string) (path string, err error) {
+	path = name + extension
+	for again := 2; ; again++ {
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			path = fmt.Sprint(name, ".", again, extension)
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		_, err = file.WriteString(text)
+		return path, errors.Join(err, file.Close())
+	}
 }
 
 // fileName turns a test's name into a name that every file system takes. A name that had to be

@@ -220,6 +220,12 @@ func TestWriteTranscript(t *testing.T) {
 	text, err := os.ReadFile(r.attributes[0][1])
 	require.NoError(t, err)
 	assert.Equal(t, "GET /", string(text))
+
+	again := play(t, func(tb testing.TB) { WriteTranscript(tb, "GET /again") })
+	assert.NotEqual(t, r.attributes[0][1], again.attributes[0][1], "a repetition has a transcript of its own")
+	text, err = os.ReadFile(r.attributes[0][1])
+	require.NoError(t, err)
+	assert.Equal(t, "GET /", string(text))
 }
 
 func TestFileName_IsDistinctAndSafe(t *testing.T) {

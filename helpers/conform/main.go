@@ -78,6 +78,11 @@ func runPackage(ctx context.Context, options Options, tests func() int, out, log
 	if _, err := wait.Scale(); err != nil {
 		return refuse(out, log, err)
 	}
+	if folder := transcripts(config.Artifacts); folder != "" {
+		if err := os.RemoveAll(folder); err != nil { // what an earlier run has left
+			return refuse(out, log, fmt.Errorf("while removing old transcripts: %w; check %s", err, ArtifactsVariable))
+		}
+	}
 	deployment, err := target.Open(ctx, config, aliases(max(options.Servers, 1))...)
 	if err != nil {
 		return refuse(out, log, err)

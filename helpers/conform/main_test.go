@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -98,6 +99,17 @@ func TestRunPackage_ProbesThenRunsThenCloses(t *testing.T) {
 	require.Equal(t, "Stub", fact.Name)
 	require.Equal(t, "0.1", fact.Version)
 	require.Equal(t, map[string]string{"12": "stable", "org.example.1.2": "unstable"}, fact.RoomVersions)
+}
+
+func TestRunPackage_RemovesOldTranscripts(t *testing.T) {
+	artifacts := t.TempDir()
+	t.Setenv(ArtifactsVariable, artifacts)
+	old := filepath.Join(transcripts(artifacts), "TestOfYesterday.txt")
+	require.NoError(t, os.MkdirAll(filepath.Dir(old), 0o755))
+	require.NoError(t, os.WriteFile(old, []byte("GET /"), 0o644))
+	code, _ := runStub(t, "none", func() int { return 0 })
+	require.Zero(t, code)
+	require.NoFileExists(t, old)
 }
 
 func TestRunPackage_RefusesWhatCannotBeTested(t *testing.T) {
