@@ -11,26 +11,10 @@ import (
 	"countersign/matrix"
 )
 
-// outcome is what a conforming homeserver makes of a forgery.
-type outcome int
-
-const (
-	// unlisted is no outcome: the table below says nothing of the requirement.
-	unlisted outcome = iota
-	// refused: the event has no effect. It may be dropped, rejected or soft-failed.
-	refused
-	// accepted: the event counts as it is; what is odd about it is not for a homeserver to judge.
-	accepted
-	// emptied: the event counts, without the content that its hash no longer covers.
-	emptied
-	// recorded: the proposal does not say; the behaviour is a fingerprint.
-	recorded
-)
-
 // outcomeOf says what the forgeries of a requirement come to. The forgeries themselves, each with the
 // one field in which it deviates, are the rows of fakeserver.Forgeries.
-func outcomeOf(requirement string) outcome {
-	switch requirement {
+func outcomeOf(row fakeserver.NamedForgery) blueprints.Expected {
+	switch row.Requirement {
 	case "MSC4243-FORGE-01", // no signature
 		"MSC4243-FORGE-02", // only the server's key has signed
 		"MSC4243-FORGE-03", // the server's key has signed in the name of the account key
@@ -74,7 +58,7 @@ func outcomeOf(requirement string) outcome {
 		"MSC4243-FORGE-57", // somebody else's place in the state
 		"MSC4243-RJ-02",    // the co-signature is filed wrongly
 		"MSC4243-SIG-13":   // the event is not canonical JSON
-		return refused
+		return blueprints.Refused
 	case "MSC4243-FORGE-13", // a bogus signature beside the good one
 		"MSC4243-FORGE-48", // an invite that the invitee has not signed
 		"MSC4243-FORGE-49", // an invite with a bad signature of the invitee
@@ -82,17 +66,17 @@ func outcomeOf(requirement string) outcome {
 		"MSC4243-KEY-07",   // the event is from long ago or from far ahead
 		"MSC4243-SIG-03",   // signatures of others
 		"MSC4243-SIG-05":   // the redacted copy
-		return accepted
+		return blueprints.Accepted
 	case "MSC4243-SIG-04": // content was changed after signing, the hash was not
-		return emptied
+		return blueprints.Emptied
 	case "MSC4243-FORGE-16", // spellings of the signature that decoders disagree on
 		"MSC4243-FORGE-17", // the signature is padded
 		"MSC4243-FORGE-37", // Ed25519 rules differ
 		"MSC4243-FORGE-59", // duplicate keys
 		"MSC4243-ID-05":    // user IDs of 255 and 256 bytes
-		return recorded
+		return blueprints.Recorded
 	}
-	return unlisted
+	return blueprints.Unlisted
 }
 
 // ownTest are requirements whose forgeries need more around them than a room and a member: a second
@@ -104,16 +88,16 @@ func ownTest(requirement string) bool {
 }
 
 // onPath is what a forgery comes to on one path, where that is not the same on all.
-func onPath(requirement string, path fakeserver.DeliveryPath) outcome {
+func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) blueprints.Expected {
 	handshake := path.Carries != fakeserver.Anything
-	if handshake && (requirement == "MSC4243-SIG-04" || requirement == "MSC4243-SIG-05") {
+	if handshake && (row.Requirement == "MSC4243-SIG-04" || row.Requirement == "MSC4243-SIG-05") {
 		// The server-server API does not say whether a handshake takes an event without its content.
-		return recorded
+		return blueprints.Recorded
 	}
-	return outcomeOf(requirement)
+	return outcomeOf(row)
 }
 
-// ofPath is the requirement that a path's name stands for, beside that of the forgery.
+// ofPath is the requirement that a path stands for, beside that of the forgery.
 func ofPath(path fakeserver.DeliveryPath) []string {
 	switch path.Asks {
 	case fakeserver.OpBackfill:
@@ -136,13 +120,21 @@ func ambiguous(requirement string) bool {
 	}, requirement)
 }
 
+func table(v matrix.RoomVersion) blueprints.ForgeryTable {
+	rows := slices.DeleteFunc(fakeserver.Forgeries(), func(row fakeserver.NamedForgery) bool {
+		return strings.HasPrefix(row.Requirement, "RV12") // a forgery of rooms without account keys
+	})
+	return blueprints.ForgeryTable{Version: v, Rows: rows, Expects: outcomeOf, OwnTest: ownTest}
+}
+
 // MSC4243, "Proposal": the private key of the sender's account key signs the event, filed under the
 // key's URL-safe text and the key ID "ed25519:1". Every forgery of the table on every path by which an
 // event reaches a homeserver.
 func TestForge(t *testing.T) {
 	v := conform.AccountKeyVersion(t)
-	controls := blueprints.NewControls()
-	for _, row := range tried() {
+	forgeries, controls := table(v), blueprints.NewControls()
+	forgeries.Print(t)
+	for _, row := range forgeries.Tried() {
 		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement, "MSC4243-FORGE-51", "MSC4243-FORGE-52", "MSC4243-FORGE-53")
@@ -153,59 +145,13 @@ func TestForge(t *testing.T) {
 				}
 				t.Run(path.Name, func(t *testing.T) {
 					conform.Covers(t, append(ofPath(path), row.Requirement)...)
-					judgeForgery(t, row, path, forging.Try(t, path))
+					var costs []string
+					if !ambiguous(row.Requirement) {
+						costs = ofPath(path)
+					}
+					onPath(row, path).Judge(t, row, forging.Try(t, path), costs...)
 				})
 			}
 		})
 	}
-}
-
-// tried is the forgeries of the table that have no tests of their own; under the race detector the first
-// of each requirement. TestForge_Matrix sees to it that none is forgotten.
-func tried() (rows []fakeserver.NamedForgery) {
-	seen := map[string]bool{}
-	for _, row := range fakeserver.Forgeries() {
-		if outcomeOf(row.Requirement) == unlisted || conform.UnderRaceDetector && seen[row.Requirement] {
-			continue
-		}
-		seen[row.Requirement] = true
-		rows = append(rows, row)
-	}
-	return rows
-}
-
-func judgeForgery(t *testing.T, row fakeserver.NamedForgery, path fakeserver.DeliveryPath, got blueprints.Outcome) {
-	t.Helper()
-	want := onPath(row.Requirement, path)
-	conform.Observed(t, "%s", got)
-	switch {
-	case want == refused && got.Effective():
-		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
-		if ambiguous(row.Requirement) {
-			return
-		}
-		for _, id := range ofPath(path) {
-			conform.Violation(t, id, "the forged event has no effect", got.String())
-		}
-	case want == accepted && !got.Effective():
-		conform.Violation(t, row.Requirement, "the event is accepted", got.String())
-	case want == emptied && !(got.Effective() && got.Emptied):
-		conform.Violation(t, row.Requirement, "the event is accepted, and shown without its content", got.String())
-	case want == recorded:
-		conform.Info(t, row.Requirement, row.Name+": "+got.String())
-	}
-}
-
-// The whole matrix of forgeries and delivery paths, printed: a cell is a subtest of TestForge, or a
-// test of its own, or there is a reason why it cannot exist.
-func TestForge_Matrix(t *testing.T) {
-	rows := slices.DeleteFunc(fakeserver.Forgeries(), func(row fakeserver.NamedForgery) bool {
-		return strings.HasPrefix(row.Requirement, "RV12") // a forgery of rooms without account keys
-	})
-	for _, row := range rows {
-		if (outcomeOf(row.Requirement) == unlisted) != ownTest(row.Requirement) {
-			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
-		}
-	}
-	t.Log("\n" + fakeserver.ForgeryMatrix(matrix.RoomVersionMSC4243(), rows, ownTest))
 }

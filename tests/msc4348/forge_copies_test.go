@@ -66,7 +66,7 @@ func TestForge_BadCopyFirst(t *testing.T) {
 func TestForge_ReplayedInAnotherRoom(t *testing.T) {
 	t.Parallel()
 	v := conform.PortableVersion(t)
-	for _, row := range rows(v) {
+	for _, row := range table(v).Rows {
 		if row.Requirement != "MSC4348-FORGE-12" {
 			continue
 		}

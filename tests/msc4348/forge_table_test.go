@@ -11,25 +11,11 @@ import (
 	"countersign/matrix"
 )
 
-// outcome is what a conforming homeserver makes of a forgery.
-type outcome int
-
-const (
-	// unlisted is no outcome: the table below says nothing of the requirement.
-	unlisted outcome = iota
-	// refused: the event has no effect. It may be dropped, rejected or soft-failed.
-	refused
-	// accepted: the event counts as it is; what is odd about it is not for a homeserver to judge.
-	accepted
-	// recorded: the proposal does not say; the behaviour is a fingerprint.
-	recorded
-)
-
 // outcomeOf says what the forgeries of a requirement come to. The forgeries themselves, each with the one field in
 // which it deviates, are the rows of fakeserver.ForgeriesIn.
-func outcomeOf(row fakeserver.NamedForgery) outcome {
+func outcomeOf(row fakeserver.NamedForgery) blueprints.Expected {
 	if row.Forgery.CoSignature.Also != fakeserver.Nobody {
-		return accepted // D-55: signatures of other servers are ignored
+		return blueprints.Accepted // D-55: signatures of other servers are ignored
 	}
 	switch row.Requirement {
 	case "MSC4348-FORGE-01", // no server has signed
@@ -45,19 +31,19 @@ func outcomeOf(row fakeserver.NamedForgery) outcome {
 		"MSC4348-COSIG-05": // which server has co-signed cannot be told
 		return ambiguous(row.Name)
 	case "MSC4348-FORGE-08": // one key is account and server
-		return recorded
+		return blueprints.Recorded
 	}
-	return unlisted
+	return blueprints.Unlisted
 }
 
 // ambiguous are the rows in which readers of JSON and of base64 differ, and the proposal does not say which is right.
-func ambiguous(name string) outcome {
+func ambiguous(name string) blueprints.Expected {
 	switch name {
 	case "co-signature-twice-bad-second", "co-signature-twice-bad-first", // duplicate keys
 		"co-signature-in-the-url-safe-alphabet":
-		return recorded
+		return blueprints.Recorded
 	}
-	return refused
+	return blueprints.Refused
 }
 
 // ownTest are requirements whose forgeries need more around them than a room and a member: a second room. They have
@@ -65,29 +51,31 @@ func ambiguous(name string) outcome {
 func ownTest(requirement string) bool { return requirement == "MSC4348-FORGE-12" }
 
 // onPath is what a forgery comes to on one path, where that is not the same on all.
-func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) outcome {
+func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) blueprints.Expected {
 	if path.Carries == fakeserver.Invitations {
 		// D-39: how somebody is invited whose server the room does not know is not said, and so neither who must have
 		// signed the event before the invited server has completed it.
-		return recorded
+		return blueprints.Recorded
 	}
 	return outcomeOf(row)
 }
 
-// rows are the forgeries of portable accounts. Those of participation, which rooms of MSC4348 have too, are tried in
+// table has the forgeries of portable accounts. Those of participation, which rooms of MSC4348 have too, are tried in
 // rooms of MSC4345.
-func rows(v matrix.RoomVersion) []fakeserver.NamedForgery {
-	return slices.DeleteFunc(fakeserver.ForgeriesIn(v), func(row fakeserver.NamedForgery) bool {
+func table(v matrix.RoomVersion) blueprints.ForgeryTable {
+	rows := slices.DeleteFunc(fakeserver.ForgeriesIn(v), func(row fakeserver.NamedForgery) bool {
 		return !strings.HasPrefix(row.Requirement, "MSC4348-")
 	})
+	return blueprints.ForgeryTable{Version: v, Rows: rows, Expects: outcomeOf, OwnTest: ownTest}
 }
 
 // MSC4348, "Proposal": the account key of the sender signs, and an accepted server co-signs. Every forgery of the table
 // on every path by which an event reaches a homeserver.
 func TestForge(t *testing.T) {
 	v := conform.PortableVersion(t)
-	controls := blueprints.NewControls()
-	for _, row := range tried(v) {
+	forgeries, controls := table(v), blueprints.NewControls()
+	forgeries.Print(t)
+	for _, row := range forgeries.Tried() {
 		conform.Deal(t, row.Name, func(t *testing.T) {
 			t.Parallel()
 			conform.Covers(t, row.Requirement)
@@ -98,47 +86,9 @@ func TestForge(t *testing.T) {
 				}
 				t.Run(path.Name, func(t *testing.T) {
 					conform.Covers(t, row.Requirement)
-					judge(t, row, onPath(row, path), forging.Try(t, path))
+					onPath(row, path).Judge(t, row, forging.Try(t, path))
 				})
 			}
 		})
 	}
-}
-
-// tried is the forgeries of the table that have no tests of their own; under the race detector the first of each
-// requirement. TestForge_Matrix sees to it that none is forgotten.
-func tried(v matrix.RoomVersion) (list []fakeserver.NamedForgery) {
-	seen := map[string]bool{}
-	for _, row := range rows(v) {
-		if outcomeOf(row) == unlisted || conform.UnderRaceDetector && seen[row.Requirement] {
-			continue
-		}
-		seen[row.Requirement] = true
-		list = append(list, row)
-	}
-	return list
-}
-
-func judge(t *testing.T, row fakeserver.NamedForgery, want outcome, got blueprints.Outcome) {
-	t.Helper()
-	conform.Observed(t, "%s", got)
-	switch {
-	case want == refused && got.Effective():
-		conform.Violation(t, row.Requirement, "the event has no effect", got.String())
-	case want == accepted && !got.Effective():
-		conform.Violation(t, row.Requirement, "the event is accepted", got.String())
-	case want == recorded:
-		conform.Info(t, row.Requirement, row.Name+": "+got.String())
-	}
-}
-
-// The whole matrix of forgeries and delivery paths, printed.
-func TestForge_Matrix(t *testing.T) {
-	v := matrix.RoomVersionMSC4348()
-	for _, row := range rows(v) {
-		if (outcomeOf(row) == unlisted) != ownTest(row.Requirement) {
-			t.Errorf("what a homeserver makes of the forgery %q of %s: list it in outcomeOf, or in ownTest", row.Name, row.Requirement)
-		}
-	}
-	t.Log("\n" + fakeserver.ForgeryMatrix(v, rows(v), ownTest))
 }
