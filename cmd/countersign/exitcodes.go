@@ -15,6 +15,7 @@ func exitCodesTopic() *cobra.Command {
   1  non-conformance   The server broke a requirement (FAIL), or the evidence was not enough to judge
                        one (INCONCLUSIVE). A failure that the expectation file knows (XFAIL) does not
                        count. For diff: something regressed. For lint: requirements and tests do not agree.
+                       For kill: a mutant survived, a variant was failed, or a test is idle.
   2  harness           A server did not start, or the suite itself failed (ERROR): nothing is known
                        about the server. Also when the run was interrupted or took too long.
   3  usage             The command line, a configuration variable or the working directory is wrong.

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -132,20 +132,20 @@ func (a *app) kill(ctx context.Context, flags *killFlags) error {
 // chooseMutants leaves the mutants, variants and dead servers that the flags choose.
 func chooseMutants(o *killing.Options, flags *killFlags, commit string) (*report.Shard, error) {
 	if len(flags.mutants) > 0 {
-		var bad error
+		for _, pattern := range flags.mutants {
+			if _, err := path.Match(pattern, ""); err != nil {
+				return nil, exitf(report.ExitUsage, "--mutant: %q: %v", pattern, err)
+			}
+		}
 		matches := func(name string) bool {
 			return slices.ContainsFunc(flags.mutants, func(pattern string) bool {
-				ok, err := filepath.Match(pattern, name)
-				bad = errors.Join(bad, err)
+				ok, _ := path.Match(pattern, name) // the pattern is good
 				return ok
 			})
 		}
 		o.Mutants = slices.DeleteFunc(o.Mutants, func(m reference.Mutant) bool { return !matches(m.Name) })
 		o.Variants = slices.DeleteFunc(slices.Clone(o.Variants), func(v reference.Variant) bool { return !matches(v.Name) })
 		o.Dead = slices.DeleteFunc(slices.Clone(o.Dead), func(d reference.DeadServer) bool { return !matches(d.Name) })
-		if bad != nil {
-			return nil, exitf(report.ExitUsage, "--mutant: %v", bad)
-		}
 		if len(o.Mutants)+len(o.Variants)+len(o.Dead) == 0 {
 			return nil, exitf(report.ExitUsage, "no mutant has such a name; `countersign kill --list` prints them all")
 		}
@@ -156,14 +156,17 @@ func chooseMutants(o *killing.Options, flags *killFlags, commit string) (*report
 	if !flags.all {
 		o.Dead = nil // which tests cannot tell them from the honest server has not been found out
 	}
-	if flags.shard == "" {
-		return nil, nil
+	var shard *report.Shard
+	if flags.shard != "" {
+		var err error
+		if shard, err = parseShard(flags.shard); err != nil {
+			return nil, err
+		}
+		o.Mutants, o.Variants, o.Dead = part(o.Mutants, shard), part(o.Variants, shard), part(o.Dead, shard)
 	}
-	shard, err := parseShard(flags.shard)
-	if err != nil {
-		return nil, err
+	if len(o.Mutants)+len(o.Variants)+len(o.Dead) == 0 {
+		return nil, exitf(report.ExitNothingRan, "nothing is left to try; dead servers are tried with --all only")
 	}
-	o.Mutants, o.Variants, o.Dead = part(o.Mutants, shard), part(o.Variants, shard), part(o.Dead, shard)
 	return shard, nil
 }
 
@@ -270,14 +273,14 @@ func (a *app) killMergeCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			tables := make([]*killtable.Table, len(args))
-			for i, path := range args {
-				text, err := os.ReadFile(filepath.Join(path, killtable.FileName))
+			for i, dir := range args {
+				text, err := os.ReadFile(filepath.Join(dir, killtable.FileName))
 				if err == nil {
 					tables[i] = &killtable.Table{}
 					err = json.Unmarshal(text, tables[i])
 				}
 				if err != nil {
-					return exitf(report.ExitUsage, "%s has no kill table: %v", path, err)
+					return exitf(report.ExitUsage, "%s has no kill table: %v", dir, err)
 				}
 			}
 			merged, err := killtable.Merge(tables...)
