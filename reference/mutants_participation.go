@@ -56,6 +56,7 @@ var participationMutants = [...]Mutant{
 	{"KeepRedactedReasons", "MSC4345-PART-07", "keeps the reason of participation that is redacted"},
 	{"RedactTheAcceptLevel", "MSC4345-PART-11", "forgets the accept level of redacted power levels"},
 	{"FederateParticipation", "MSC4345-AUTH-26", "lets servers request in a room that does not federate"},
+	{"LetWhatCameFirstWin", "MSC4345-AUTH-23", "takes the state that it knew first when the branches of a room meet"},
 	{"ForgetForkedRevocations", "MSC4345-AUTH-23", "forgets revocations when the branches of a room meet"},
 	{"RevokeTheServersOfTheBanned", "MSC4345-AUTH-27", "revokes the server of a user who is banned"},
 	{"DropRedactedParticipation", "MSC4345-PART-05", "drops redacted copies of participation events"},

@@ -9,6 +9,7 @@ var portableMutants = [...]Mutant{
 	{"CosignWholeEvents", "MSC4348-ID-08", "co-signs events as they are, not their redacted form"},
 	{"TakeMembershipsWithDomains", "MSC4348-ID-06", "takes memberships whose state key has a domain"},
 	{"WantDomainKeysOfCosigners", "MSC4348-ID-07", "takes no events of servers whose domain does not tell the keys that it signs requests with"},
+	{"RequestWithoutTheAccount", "MSC4348-ID-11", "leaves the signature of the account out of its requests to participate"},
 	{"ReadServersFromUserIDs", "MSC4348-ID-11", "wants to find the server that requests in the sender's user ID"},
 	{"FederateAccounts", "MSC4348-ID-09", "lets accounts join through other servers in a room that does not federate"},
 	{"RedactByAccountAlone", "MSC4348-ID-09", "does not let users redact who have sent through the same server"},
@@ -50,6 +51,7 @@ var portableMutants = [...]Mutant{
 // "Introducing /_matrix/key/v3/query"; MSC4348, "Obtaining account and profile information").
 var companyMutants = [...]Mutant{
 	{"VerifyDomainsUnasked", "MSC4345-KEYQ-05", "takes every domain for verified"},
+	{"NeverVerifyDomains", "MSC4345-KEYQ-01", "asks no domain for the server key that names it"},
 	{"BelieveOtherServerNames", "MSC4345-KEYQ-01", "does not look at the server name in the answer to a key query"},
 	{"BelieveOldVerifyKeys", "MSC4345-KEYQ-01", "takes the old keys of an answer for current ones"},
 	{"BelieveAnyAnswer", "MSC4345-KEYQ-01", "takes any answer with a key for a confirmation of the key that was asked for"},

@@ -121,6 +121,9 @@ func (g *Engine) resolve(r *liveRoom, events source, states []State) (State, err
 	if len(distinct) == 1 {
 		return distinct[0], nil
 	}
+	if g.Defects.Has("LetWhatCameFirstWin") {
+		return oldest(distinct), nil
+	}
 	key, cacheable := resolutionKey(r.id, distinct)
 	if cacheable {
 		if s, ok := g.resolutions.Get(key); ok {

@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -425,4 +426,9 @@ func (g *Engine) mistakenRefusal(e *matrix.Event, refusal error) error {
 		return nil
 	}
 	return refusal
+}
+
+// oldest is the state that was stored first.
+func oldest(states []State) State {
+	return slices.MinFunc(states, func(a, b State) int { return cmp.Compare(a.group-1, b.group-1) }) // 0 is not stored yet
 }

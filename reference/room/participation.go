@@ -233,6 +233,9 @@ func (g *Engine) signParticipation(template []byte, v matrix.RoomVersion, roomID
 	if err != nil {
 		return nil, fmt.Errorf("its request_authorised_via_server: %w", err)
 	}
+	if v.HasPortableAccounts() && g.Defects.Has("RequestWithoutTheAccount") {
+		a.signers = a.signers[:1]
+	}
 	e, err := matrix.ProtoEvent{
 		Type: matrix.ParticipationType, StateKey: matrix.StateKey(string(a.server)), Sender: a.user, RoomID: roomID,
 		Content: g.withReason(participationContent(matrix.Requested, g.ServerName, via.Name())),

@@ -175,12 +175,17 @@ func TestEvents_ARequestIsSignedTwice(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4348-ID-11")
 	r := blueprints.Visited(t, conform.PortableVersion(t))
-	key := r.Requests(conform.Setup(t), r.Alice)
+	r.Alice.Join(t, r.ID, string(r.Peer.Name())) // whatever the client is told
+	submitted := r.Peer.MustBeAsked(conform.Setup(t), fakeserver.OpSendParticipation)
 	judge := conform.Judge(t, "MSC4348-ID-11")
-	request := r.Room.State(matrix.ParticipationType, string(key))
+	request, err := matrix.ParseEvent(r.Version, submitted.RequestBody)
+	must.NoError(judge, "reading the request to participate", err)
+	text, _ := request.StateKey()
+	key, err := matrix.ParseServerKey(text)
+	must.NoError(judge, "reading the server key in the request", err)
 	must.Be(judge, portable.MatchString(string(request.Sender())), "a sender that is an account key, got:\n%s", request.JSON())
 	must.NoError(judge, "verifying the signature of the sender", request.VerifyAccountKey(request.Sender()))
-	must.NoError(judge, "verifying the signature of the server", request.VerifyServerKey(key))
+	must.NoError(judge, "verifying the signature of the server", request.VerifyServerKey(key.Name()))
 }
 
 // D-53: the homeserver, asked to authorise a request, adds its own signature to those of the account and of the
