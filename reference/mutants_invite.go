@@ -2,6 +2,7 @@ package reference
 
 // inviteMutants err about invites and bans (MSC4243, "Proposal" and "Pre-emptive bans").
 var inviteMutants = [...]Mutant{
+	{"WantTheServersSignature", "MSC4243-INV-05", "wants the inviter's server to have signed the event in the request"},
 	{"ReturnTheAccountName", "MSC4243-INV-02", "returns invites with the account name in the state key"},
 	{"ReturnInvitesUnsigned", "MSC4243-INV-02", "puts the invitee's key in but does not sign"},
 	{"SignInvitesWithTheServerKey", "MSC4243-INV-02", "signs the invites of its users with the server's key"},

@@ -142,3 +142,13 @@ func (d *Directory) mistakenSource(from source) source {
 	}
 	return from
 }
+
+// Departed is told that a local user has left a room. The account key stays; a mutant takes another one.
+func (d *Directory) Departed(name string) error {
+	if !d.Defects.Has("ReplaceKeysOfThoseWhoLeave") {
+		return nil
+	}
+	err := d.DB.Update(func(tx *store.Tx) error { return tx.Table(tableSeeds).Delete(store.Key(name)) })
+	d.forget(func() { d.accounts.Delete(name) })
+	return err
+}

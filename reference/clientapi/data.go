@@ -66,6 +66,7 @@ func (a *API) putAccountData(c *call) (any, error) {
 }
 
 func (a *API) setAccountData(user matrix.UserID, roomID, dataType string, content json.RawMessage) (any, error) {
+	content = a.mistakenAccountData(roomID, content)
 	if err := a.users.SetAccountData(user, roomID, dataType, content); err != nil {
 		return nil, err
 	}

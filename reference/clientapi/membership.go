@@ -261,6 +261,9 @@ func (a *API) leave(c *call) (any, error) {
 	if err := a.engineLeave(c)(c.PathValue("roomID"), c.user(), c.reason()); err != nil {
 		return nil, err
 	}
+	if err := a.directory.Departed(c.user().Localpart()); err != nil {
+		return nil, err
+	}
 	return empty()
 }
 

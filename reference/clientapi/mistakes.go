@@ -1,6 +1,8 @@
 package clientapi
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 
 	"github.com/tidwall/gjson"
@@ -118,5 +120,32 @@ func (t *translator) mistakenContent(e *matrix.Event) json.RawMessage {
 	if err != nil {
 		return e.Content()
 	}
+	return content
+}
+
+// hashedAsShown is an event with the ID that it would have if it were what clients are shown.
+func hashedAsShown(e *clientEvent) *clientEvent {
+	other := *e
+	sum := sha256.Sum256([]byte(string(e.Sender) + string(e.Content)))
+	other.EventID = "$" + base64.RawURLEncoding.EncodeToString(sum[:])
+	return &other
+}
+
+// mistakenAccountData is what a client has stored about a room, with users as the room names them where it says
+// nothing but who they are.
+func (a *API) mistakenAccountData(roomID string, content json.RawMessage) json.RawMessage {
+	info, ok := a.engine.Room(roomID)
+	if !ok || !a.defects.Has("TranslateAccountData") {
+		return content
+	}
+	t := a.translator(info.ID, info.Version)
+	gjson.ParseBytes(content).ForEach(func(key, value gjson.Result) bool {
+		if user, ok := t.find(matrix.UserID(value.Str)); ok && value.Type == gjson.String {
+			if changed, err := sjson.SetBytes(content, gjson.Escape(key.Str), user); err == nil {
+				content = changed
+			}
+		}
+		return true
+	})
 	return content
 }

@@ -177,6 +177,9 @@ func (a *API) describe(info room.Info) (publicRoom, error) {
 		WorldReadable: text("m.room.history_visibility", "history_visibility") == "world_readable",
 		GuestCanJoin:  text("m.room.guest_access", "guest_access") == "can_join",
 	}
+	if p.Name == "" && a.defects.Has("CallRoomsByTheirCreators") {
+		p.Name = string(info.Create.Sender())
+	}
 	if roomType := text("m.room.create", "type"); roomType != "" {
 		p.RoomType = &roomType
 	}

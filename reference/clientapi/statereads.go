@@ -146,6 +146,11 @@ func (a *API) members(c *call) (any, error) {
 		m := membershipOf(e)
 		return wanted != "" && m != wanted || notWanted != "" && m == notWanted
 	})
+	if r.renames() && a.defects.Has("HashMembersAsTheyAreShown") {
+		for i := range members {
+			members[i] = hashedAsShown(members[i])
+		}
+	}
 	return map[string]any{"chunk": members}, nil
 }
 

@@ -43,7 +43,11 @@ func (t *translator) user(user matrix.UserID) (matrix.UserID, bool) {
 	if !t.renames() {
 		return user, true
 	}
-	return t.names.ClientUser(t.version, user)
+	name, ok := t.names.ClientUser(t.version, user)
+	if !ok && t.defects.Has("CallUnverifiedUsersByTheirKeys") {
+		return user, true
+	}
+	return name, ok
 }
 
 // visible reports whether clients may be shown an event. Events of senders who are unverified or

@@ -270,6 +270,9 @@ func (s *Server) ban(r *request) (any, error) {
 }
 
 func (s *Server) queryAccounts(r *request) (any, error) {
+	if s.asked.Add(1) > 500 && s.Defects.Has("FailWhenAskedALot") {
+		return nil, peer.Errorf(http.StatusInternalServerError, "M_UNKNOWN", "too many questions")
+	}
 	answer, err := s.Directory.AnswerTo(r.body, func(user matrix.UserID, erased bool) (bool, error) {
 		return s.Engine.MayKnowAccountKey(user, erased, r.origin)
 	})

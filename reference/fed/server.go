@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"countersign/matrix"
@@ -50,6 +51,8 @@ type Server struct {
 	lanes *lanes
 	// guesses limits how many account names a server can try out.
 	guesses *guesses
+	// asked counts questions about keys, for a mutant that gets tired of them.
+	asked atomic.Int64
 }
 
 // NewServer makes the handler of the server-server API.

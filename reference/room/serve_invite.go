@@ -102,6 +102,8 @@ func (g *Engine) admitCosign(origin matrix.ServerName, roomID, membership string
 		return v, nil, peer.InvalidParam("the event's content hash does not match")
 	case g.checkSignatures(context.Background(), e) != nil && v.Identity == matrix.AccountKeyIdentity && g.Defects.Has("WantSignedRequests"):
 		return v, nil, peer.Forbidden("the sender has not signed")
+	case len(e.SignatureKeyIDs(string(origin))) == 0 && v.Identity == matrix.AccountKeyIdentity && g.Defects.Has("WantTheServersSignature"):
+		return v, nil, peer.Forbidden("the sender's server has not signed")
 	}
 	if v.Identity == matrix.AccountKeyIdentity {
 		if _, err := e.Sender().AccountKey(); err != nil {

@@ -35,7 +35,7 @@ func (t *trial) baseline(ctx context.Context) error {
 		all = append(all, one)
 	}
 	slices.SortFunc(all, func(a, b *test) int { return strings.Compare(a.id, b.id) })
-	return t.each(ctx, len(all), func(ctx context.Context, i int) error {
+	return t.each(ctx, t.Jobs, len(all), func(ctx context.Context, i int) error {
 		one := all[i]
 		defer t.step(one.id)
 		key := "honest:" + one.id

@@ -18,7 +18,7 @@ func (t *trial) wakeIdle(ctx context.Context, rows []killtable.Mutant) error {
 		if len(rounds) == 0 {
 			return nil
 		}
-		err := t.each(ctx, len(rounds), func(ctx context.Context, i int) error {
+		err := t.each(ctx, t.Jobs, len(rounds), func(ctx context.Context, i int) error {
 			return t.wake(ctx, rounds[i], rows)
 		})
 		if err != nil {

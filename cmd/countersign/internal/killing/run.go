@@ -25,6 +25,8 @@ type job struct {
 	tests []string
 	// requirement chooses within the tests; all when it is empty.
 	requirement string
+	// part is the one to run of the subtests that are dealt out, as in "2/8"; all when it is empty.
+	part string
 	// defect is what the reference homeserver does wrong; empty for the honest one.
 	defect string
 	// reached is a file for the defects that could have shown, or empty.
@@ -65,7 +67,7 @@ func (b *binaries) run(ctx context.Context, all *requirements.Catalogue, j job) 
 	command := exec.CommandContext(ctx, b.test2json, args...)
 	command.Dir = filepath.Join(b.module, "tests", filepath.FromSlash(j.suite))
 	command.Env = append(os.Environ(), "COUNTERSIGN_TARGET=embedded", "COUNTERSIGN_ARTIFACTS=", "TMPDIR="+b.folder,
-		"COUNTERSIGN_MUTANT="+j.defect, "COUNTERSIGN_REACHED="+j.reached, conform.SelectionVariable+"="+j.requirement,
+		"COUNTERSIGN_MUTANT="+j.defect, "COUNTERSIGN_REACHED="+j.reached, conform.SelectionVariable+"="+j.requirement, conform.ShardVariable+"="+j.part,
 		conform.StrictVariable+"="+strconv.FormatBool(j.strict),
 		"COUNTERSIGN_TIMEOUT_SCALE="+strconv.FormatFloat(j.scale, 'g', -1, 64))
 	command.WaitDelay = 5 * time.Second

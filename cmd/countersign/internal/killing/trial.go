@@ -74,7 +74,9 @@ type trial struct {
 type test struct {
 	id, suite, name string
 	covers          []string
-	honest          honest
+	// deals says that its subtests can be run in parts.
+	deals  bool
+	honest honest
 	// kills are mutants that it has failed, tried those that it was run against.
 	kills, tried map[string]bool
 }
@@ -96,7 +98,7 @@ func Run(ctx context.Context, options Options) (*killtable.Table, error) {
 	for _, found := range options.Tests.Tests {
 		if found.Judges && len(found.Covers) > 0 && slices.Contains(options.Suites, found.Suite) {
 			t.tests[found.ID()] = &test{
-				id: found.ID(), suite: found.Suite, name: found.Name, covers: found.Covers,
+				id: found.ID(), suite: found.Suite, name: found.Name, covers: found.Covers, deals: found.Deals,
 				kills: map[string]bool{}, tried: map[string]bool{},
 			}
 		}
@@ -127,25 +129,29 @@ func (t *trial) everything(ctx context.Context, table *killtable.Table) error {
 		}
 	}
 	rows := make([]killtable.Mutant, len(t.Mutants))
-	order := t.coldFirst()
-	if err := t.each(ctx, len(order), func(ctx context.Context, i int) (err error) {
-		rows[order[i]], err = t.mutant(ctx, t.Mutants[order[i]])
-		return err
-	}); err != nil {
-		return err
-	}
 	variants := make([]killtable.Variant, len(t.Variants))
-	if err := t.each(ctx, len(variants), func(ctx context.Context, i int) (err error) {
-		variants[i], err = t.variant(ctx, t.Variants[i])
-		return err
-	}); err != nil {
-		return err
-	}
 	dead := make([]killtable.Dead, len(t.Dead))
-	if err := t.each(ctx, len(dead), func(ctx context.Context, i int) (err error) {
-		dead[i], err = t.deadServer(ctx, t.Dead[i])
-		return err
-	}); err != nil {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { // beside the others: they are waited for most of the time
+		return t.each(groupCtx, deadAtOnce, len(dead), func(ctx context.Context, i int) (err error) {
+			dead[i], err = t.deadServer(ctx, t.Dead[i])
+			return err
+		})
+	})
+	group.Go(func() error {
+		order := t.coldFirst()
+		if err := t.each(groupCtx, t.Jobs, len(order), func(ctx context.Context, i int) (err error) {
+			rows[order[i]], err = t.mutant(ctx, t.Mutants[order[i]])
+			return err
+		}); err != nil {
+			return err
+		}
+		return t.each(groupCtx, t.Jobs, len(variants), func(ctx context.Context, i int) (err error) {
+			variants[i], err = t.variant(ctx, i)
+			return err
+		})
+	})
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	if t.Whole {
@@ -157,10 +163,10 @@ func (t *trial) everything(ctx context.Context, table *killtable.Table) error {
 	return nil
 }
 
-// each does n pieces of work, several at once.
-func (t *trial) each(ctx context.Context, n int, do func(context.Context, int) error) error {
+// each does n pieces of work, some at once.
+func (t *trial) each(ctx context.Context, atOnce, n int, do func(context.Context, int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(t.Jobs)
+	group.SetLimit(atOnce)
 	for i := range n {
 		group.Go(func() error {
 			if ctx.Err() != nil {
