@@ -55,6 +55,8 @@ const (
 	// cover a mutant's requirement may take. Those that have killed nothing yet come first, and are
 	// exempt from it in the end: see idle.go.
 	othersBudget = 2 * time.Second
+	// jobsPerSuite is how many of the usual jobs a run of most of the suite is worth.
+	jobsPerSuite = 3
 )
 
 // trial is the work on one table.
@@ -146,7 +148,8 @@ func (t *trial) everything(ctx context.Context, table *killtable.Table) error {
 		}); err != nil {
 			return err
 		}
-		return t.each(groupCtx, t.Jobs, len(variants), func(ctx context.Context, i int) (err error) {
+		// A program with most of the suite in it keeps several cores busy.
+		return t.each(groupCtx, max(1, t.Jobs/jobsPerSuite), len(variants), func(ctx context.Context, i int) (err error) {
 			variants[i], err = t.variant(ctx, i)
 			return err
 		})
