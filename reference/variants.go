@@ -27,7 +27,6 @@ var variants = [...]Variant{
 	{"TellFewErasuresAtOnce", "MSC4243-ERASE-05", "tells two erased keys at most in one answer, whatever the limit"},
 	{"AskInSmallBatches", "MSC4243-QC-02", "asks for a hundred keys at once, not for 2048"},
 	{"ForgetWhomToAskAtRestart", "MSC4243-SM-12", "does not ask again after a restart for users who are unverified, until they are heard from"},
-	{"NeverAskForMissingEvents", "RV12-MISSING-01", "fetches missing events one by one, and not with /get_missing_events"},
 	{"NeverAskAgain", "MSC4243-QC-09", "asks for every key once only, and again when it is restarted"},
 	{"CallUnknownKeysNotFound", "MSC4243-QA-04", "answers for unknown keys with M_NOT_FOUND"},
 	{"RefuseStrangersWithForbidden", "MSC4243-INV-13", "refuses invites of names that it does not have with 403"},

@@ -105,10 +105,17 @@ const historyPages = 50
 // through /messages until the server says that there are no more.
 func (c *Client) MustHistory(t testing.TB, roomID string) []gjson.Result {
 	t.Helper()
+	return c.MustPage(t, roomID, "b")
+}
+
+// MustPage is [Client.MustHistory] in either direction: "b" from the newest event on, "f" from the oldest. How many
+// events are on a page is up to the server.
+func (c *Client) MustPage(t testing.TB, roomID, direction string) []gjson.Result {
+	t.Helper()
 	var events []gjson.Result
 	from := ""
 	for range historyPages {
-		r := c.Messages(t, roomID, "b", from, 100)
+		r := c.Messages(t, roomID, direction, from, 100)
 		events = append(events, r.MustOK(t).Get("chunk").Array()...)
 		next := r.Get("end").String()
 		if next == "" || next == from {

@@ -128,7 +128,7 @@ func (g *Engine) Unban(ctx context.Context, roomID string, local, target matrix.
 // known, its server is asked for it (MSC4243, pre-emptive bans). When several keys of the target are in
 // the room (D-19), the one that is joined is banned.
 func (g *Engine) Ban(ctx context.Context, roomID string, local, target matrix.UserID, content []byte) error {
-	if target.Domain() != g.ServerName && g.Defects.Has("AskForKnownKeysOnBans") {
+	if info, ok := g.Room(roomID); ok && info.Version.Identity == matrix.AccountKeyIdentity && target.Domain() != g.ServerName && g.Defects.Has("AskForKnownKeysOnBans") {
 		return g.cosignRemotely(ctx, roomID, local, target, "ban", content)
 	}
 	err := g.expel(ctx, roomID, local, target, "ban", content, "join", "invite", "knock", "leave", "ban", "")

@@ -59,9 +59,6 @@ func (g *Engine) closeGap(ctx context.Context, r *liveRoom, origin matrix.Server
 	if err != nil || len(unknown) == 0 || inGap(ctx) {
 		return err
 	}
-	if g.Defects.Has("NeverAskForMissingEvents") {
-		return nil
-	}
 	pdus, err := g.fetchMissing(ctx, r, origin, e)
 	if err != nil {
 		g.Logger.Info("missing events cannot be fetched", "before", e.ID(), "server", origin, "error", err)

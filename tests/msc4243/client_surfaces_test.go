@@ -2,6 +2,7 @@ package msc4243
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -39,6 +40,15 @@ type place struct {
 	since  string // a position of /sync before everything that is looked for
 }
 
+// list is a JSON list of values.
+func list(values []gjson.Result) gjson.Result {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = v.Raw
+	}
+	return gjson.Parse("[" + strings.Join(texts, ",") + "]")
+}
+
 // sought is an event that a client looks for.
 type sought struct {
 	kind    kinds
@@ -69,10 +79,10 @@ func surfaces() []surface {
 			return csapi.StateAfter(inSync(t, p, csapi.SyncRequest{Since: p.since, Filter: shortTimeline, StateAfter: true}))
 		}},
 		{"messages backwards", messages | members, false, func(t testing.TB, p place, _ sought) gjson.Result {
-			return p.client.Messages(t, p.roomID, "b", "", 100).MustOK(t).Get("chunk")
+			return list(p.client.MustPage(t, p.roomID, "b"))
 		}},
 		{"messages forwards", messages | members, false, func(t testing.TB, p place, _ sought) gjson.Result {
-			return p.client.Messages(t, p.roomID, "f", "", 100).MustOK(t).Get("chunk")
+			return list(p.client.MustPage(t, p.roomID, "f"))
 		}},
 		{"members with messages", members, true, func(t testing.TB, p place, _ sought) gjson.Result {
 			return p.client.Request(t, http.MethodGet, csapi.Path("v3", "rooms", p.roomID, "messages"), csapi.Query("dir", "b"),

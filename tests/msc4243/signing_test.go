@@ -134,6 +134,9 @@ func TestEvents_AreNotSignedByTheServer(t *testing.T) {
 			pdus := c.source(conform.Setup(t), r, last)
 			must.Be(conform.Setup(t), len(pdus) > 0, "events from %s", c.name)
 			for _, pdu := range pdus {
+				if gjson.GetBytes(pdu, "sender").Str == string(r.Fay.KeyID()) {
+					continue // whether a join that was handed in is signed is MSC4243-SIG-11
+				}
 				_, signed := gjson.GetBytes(pdu, "signatures").Map()[string(r.At)]
 				must.Be(t, !signed, "no signature by the server %s in:\n%s", r.At, pdu)
 			}

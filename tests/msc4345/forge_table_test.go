@@ -52,6 +52,9 @@ func onPath(row fakeserver.NamedForgery, path fakeserver.DeliveryPath) blueprint
 	case row.Requirement == "MSC4345-FORGE-17" && row.Forgery.Cite == fakeserver.StaleParticipation && told:
 		// It may have been sent before the revocation: a state that a server is told does not say.
 		return blueprints.Recorded
+	case path.Carries == fakeserver.Leaves && row.Forgery.Cite == fakeserver.RequestOnly:
+		// D-40: whether a server that has only requested may reject an invitation, or take a knock back, is not said.
+		return blueprints.Recorded
 	case path.Carries == fakeserver.Invitations:
 		// D-39: how somebody is invited whose server the room does not know is not said, and so neither
 		// who must have signed the event before the invited server has completed it.

@@ -136,7 +136,9 @@ func TestJoiner_InvitedUserJoins(t *testing.T) {
 		conform.Skip(t, "how a user is invited whose server's key the room does not know is not said (D-39), and the homeserver has refused it: %s", reply)
 	}
 	blueprints.MustConfirm(conform.Setup(t), r.Room, r.Fay, invitation)
-	key := r.LetIn(t, r.Alice)
+	key := r.Requests(t, r.Alice)
+	r.FayAccepts(t, key)
+	r.MustEnter(conform.Judge(t, "MSC4345-FLOW-15"), r.Alice)
 	must.Equal(t, "alice's membership in fay's room", r.Room.Membership(aliceAt(r, key)), "join")
 	r.Fence(t)
 }

@@ -20,7 +20,8 @@ const (
 	livingScale    = 5
 	livingParallel = 256
 	deadAtOnce     = 2
-	livingCPU      = 200 * time.Millisecond
+	livingCPU      = 150 * time.Millisecond
+	livingLimit    = 2 * suiteLimit
 )
 
 // deadServer runs the whole suite against a server that does nothing right, and looks for tests that
@@ -39,7 +40,7 @@ func (t *trial) deadServer(ctx context.Context, d reference.DeadServer) (killtab
 			continue
 		}
 		if d.Lives {
-			j.scale, j.parallel = livingScale, livingParallel
+			j.scale, j.parallel, j.limit = livingScale, livingParallel, livingLimit
 		}
 		o, err := t.binaries.run(ctx, t.Catalogue, j)
 		if err != nil {
@@ -104,4 +105,11 @@ var earned = [...]struct{ server, test, because string }{
 	{"AcceptsEveryEvent", "msc4345/TestResident_ChecksRequests", "what the server signs is judged"},
 	{"AcceptsEveryEvent", "msc4345/TestFork_TwoRevocations", "both revocations are good, and one of them wins"},
 	{"RejectsEveryEvent", "msc4348/TestDomains_NotFederated", "what the server sends is judged"},
+}
+
+func alive(d reference.DeadServer) int {
+	if d.Lives {
+		return 1
+	}
+	return 0
 }

@@ -135,8 +135,10 @@ func (t *trial) everything(ctx context.Context, table *killtable.Table) error {
 	dead := make([]killtable.Dead, len(t.Dead))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { // beside the others: they are waited for most of the time
+		order := slices.Clone(t.Dead)
+		slices.SortStableFunc(order, func(a, b reference.DeadServer) int { return cmp.Compare(alive(b), alive(a)) }) // it takes longest
 		return t.each(groupCtx, deadAtOnce, len(dead), func(ctx context.Context, i int) (err error) {
-			dead[i], err = t.deadServer(ctx, t.Dead[i])
+			dead[i], err = t.deadServer(ctx, order[i])
 			return err
 		})
 	})
