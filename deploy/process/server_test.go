@@ -328,7 +328,7 @@ func TestKilledRunLeavesNothing(t *testing.T) {
 	require.NoError(t, run.Process.Kill())
 	_ = run.Wait() // it says "signal: killed"
 	require.Eventually(t, func() bool { return !runs(server) }, 5*time.Second, 5*time.Millisecond, "the kernel kills the server with its owner")
-	require.True(t, runs(grandchild), "nobody has killed the server's own child yet")
+	// The server's own child lives on, unless the sweep of another run on this machine is first.
 	bystander := exec.Command("sleep", "60")
 	bystander.Env = append(os.Environ(), "COUNTERSIGN_DATA_DIR=/somewhere/else")
 	require.NoError(t, bystander.Start())
