@@ -109,7 +109,7 @@ func (n *notifier) holds(c pushCondition, e shownEvent, event gjson.Result) bool
 		if c.Key == "content.body" {
 			return matchesWords(*c.Pattern, property.Str)
 		}
-		return globExpression(n.meaning(*c.Pattern), `(?is)^`, `$`).MatchString(property.Str)
+		return matchesGlob(n.meaning(*c.Pattern), property.Str)
 	case "event_property_is":
 		return sameValue(event.Get(c.Key), c.Value)
 	case "event_property_contains":
@@ -186,6 +186,15 @@ func matchesCount(is string, count int) bool {
 	return false
 }
 
+// matchesGlob reports whether a glob matches a whole text. Nearly all of the predefined patterns are plain
+// text, and a rule is tried on every event.
+func matchesGlob(glob, text string) bool {
+	if !strings.ContainsAny(glob, "*?") {
+		return strings.EqualFold(glob, text)
+	}
+	return globExpression(glob, `(?is)^`, `$`).MatchString(text)
+}
+
 // matchesWords reports whether a text contains what a glob matches, at the boundaries of words.
 func matchesWords(glob, text string) bool {
 	if glob == "" {
@@ -235,16 +244,14 @@ func (r *reader) unreadCounts(s room.State) (u unread, err error) {
 		if readUpTo.Before(e.Place) && r.notifiesOfHidden(e) {
 			hidden++
 		}
-		return !readUpTo.Before(e.Place)
+		// Whoever speaks has read what came before.
+		return !readUpTo.Before(e.Place) || e.Sender() == r.self
 	}})
 	if err != nil {
 		return u, err
 	}
 	u.Notifications = hidden
 	for _, e := range p.events {
-		if e.Sender() == r.self {
-			break // whoever speaks has read what came before
-		}
 		notifies, highlights := n.judge(e)
 		u.Notifications += boolInt(notifies)
 		u.Highlights += boolInt(highlights)

@@ -49,6 +49,16 @@ func TestWildcards(t *testing.T) {
 	}
 }
 
+func TestGlobs(t *testing.T) {
+	t.Parallel()
+	require.True(t, matchesGlob("M.room.member", "m.ROOM.member"))
+	require.True(t, matchesGlob("m.*.m?mber", "m.room.member"))
+	require.True(t, matchesGlob("", ""))
+	require.False(t, matchesGlob("m.room", "m.room.member"))
+	require.False(t, matchesGlob("mxroom", "m.room"))
+	require.False(t, matchesGlob("m.?", "m.room"))
+}
+
 func TestWordsInMessages(t *testing.T) {
 	t.Parallel()
 	require.True(t, matchesWords("cake*", "Some CAKES, please"))
