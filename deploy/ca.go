@@ -15,6 +15,8 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -32,6 +34,9 @@ type CA struct {
 	signer  crypto.Signer // nil when only the certificate is known
 	certPEM []byte
 	keyPEM  []byte
+
+	mu     sync.Mutex
+	issued map[string]tls.Certificate // by the hosts' names; the fake servers of a run share a host
 }
 
 // NewCA makes a certificate authority with a fresh P-256 key, in memory.
@@ -170,8 +175,31 @@ func parseSigner(der []byte) (crypto.Signer, error) {
 
 // Issue signs a server certificate, with a P-256 key of its own, for the given host names and IP
 // addresses. A Matrix server name may be given as it is: its port is left out, since certificates
-// name hosts. It returns ErrUnsupported when the authority's private key is not known.
+// name hosts. The same hosts are given the same certificate again. It returns ErrUnsupported when the
+// authority's private key is not known.
 func (ca *CA) Issue(hosts ...string) (tls.Certificate, error) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	names := make([]string, len(hosts))
+	for i, host := range hosts {
+		names[i] = hostOf(host)
+	}
+	key := strings.Join(names, " ")
+	if certificate, ok := ca.issued[key]; ok {
+		return certificate, nil
+	}
+	certificate, err := ca.issue(names)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if ca.issued == nil {
+		ca.issued = map[string]tls.Certificate{}
+	}
+	ca.issued[key] = certificate
+	return certificate, nil
+}
+
+func (ca *CA) issue(hosts []string) (tls.Certificate, error) {
 	if ca.signer == nil {
 		return tls.Certificate{}, fmt.Errorf("issuing a certificate without the authority's private key: %w", ErrUnsupported)
 	}
@@ -196,7 +224,6 @@ func (ca *CA) Issue(hosts ...string) (tls.Certificate, error) {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, host := range hosts {
-		host = hostOf(host)
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
