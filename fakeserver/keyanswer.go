@@ -125,7 +125,7 @@ func (s *Server) AnswerServerKey(key matrix.ServerName, a KeyAnswer) {
 
 // keyObject is what is said about one key.
 func (s *Server) keyObject(pair matrix.ServerKeyPair, a KeyAnswer) (json.RawMessage, error) {
-	key, other := pair.Key(), NewServerKey()
+	key, other := pair.Key(), s.chain.stranger()
 	n := names{
 		"server-key": key.String(), "std-server-key": matrix.EncodeBase64(key[:]), "domain": string(s.name),
 		"elsewhere": "elsewhere.invalid", "other-key": standardAlphabet(other.Key().String()),

@@ -19,11 +19,13 @@ type keychain struct {
 	versions map[string]matrix.RoomVersion              // of rooms that this server is, or asks to be, in
 	answer   KeyAnswer
 	answers  map[matrix.ServerName]KeyAnswer // by text, before answer
+	stranger func() matrix.ServerKeyPair     // a key that no server holds, for answers that give another
 }
 
 func (k *keychain) init() {
 	k.held, k.rooms = map[matrix.ServerName]matrix.ServerKeyPair{}, map[string]matrix.ServerKeyPair{}
 	k.versions, k.answers = map[string]matrix.RoomVersion{}, map[matrix.ServerName]KeyAnswer{}
+	k.stranger = sync.OnceValue(NewServerKey)
 }
 
 // NewServerKey mints a server key whose text contains both characters in which the URL-safe alphabet of
