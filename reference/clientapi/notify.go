@@ -200,6 +200,9 @@ func matchesWords(glob, text string) bool {
 	if glob == "" {
 		return false
 	}
+	if !strings.ContainsAny(glob, "*?") && !strings.Contains(strings.ToLower(text), strings.ToLower(glob)) {
+		return false // as nearly always, and cheaper to find out than to make the expression
+	}
 	return globExpression(glob, `(?is)(^|\W)`, `(\W|$)`).MatchString(text)
 }
 
