@@ -149,7 +149,7 @@ func (g *Engine) enter(ctx context.Context, t signedTemplate, body []byte) error
 		return g.process(ctx, r, t.server, join) // another local user is in the room
 	}
 	state := g.admitAll(trusting(ctx, "TrustStateInSendJoin"), join.Version(), answer.State)
-	chain := g.admitAll(trusting(ctx, "TrustStateInSendJoin"), join.Version(), answer.AuthChain)
+	chain := g.admitAll(trusting(ctx, "TrustStateInSendJoin"), join.Version(), besidesState(answer.AuthChain, answer.State))
 	r, err := g.roomOf(join.RoomID(), append(chain, state...))
 	if err != nil {
 		return err
@@ -183,6 +183,15 @@ func (g *Engine) enter(ctx context.Context, t signedTemplate, body []byte) error
 	}
 	g.verifyServersOf(ctx, r, before)
 	return nil
+}
+
+// besidesState is the auth chain without what is state as well, which is most of it: once admitted is enough.
+func besidesState(chain, state []json.RawMessage) []json.RawMessage {
+	given := make(map[string]bool, len(state))
+	for _, pdu := range state {
+		given[string(pdu)] = true
+	}
+	return slices.DeleteFunc(chain, func(pdu json.RawMessage) bool { return given[string(pdu)] })
 }
 
 // cosignedJoin is the join with the signature that the resident server has added, for a restricted
