@@ -3,6 +3,7 @@ package blueprints
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -160,7 +161,7 @@ func (k *knowledge) learnResponse(r *csapi.Response) {
 
 // learnCreates finds the create events in a JSON value that belongs to a room, or to none.
 func (k *knowledge) learnCreates(v gjson.Result, roomID string) {
-	if !v.IsObject() && !v.IsArray() {
+	if !v.IsObject() && !v.IsArray() || !mentions(v, "m.room.create") {
 		return
 	}
 	if v.IsObject() {
@@ -176,6 +177,11 @@ func (k *knowledge) learnCreates(v gjson.Result, roomID string) {
 		k.learnCreates(value, roomUnder(key, roomID))
 		return true
 	})
+}
+
+// mentions reports whether a text, of characters that JSON escapes by number or not at all, may be in a value.
+func mentions(v gjson.Result, text string) bool {
+	return strings.Contains(v.Raw, text) || strings.Contains(v.Raw, `\u`)
 }
 
 // String names a requirement, for messages of tests of the sweepers.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -70,7 +71,7 @@ func (w *walk) value(v gjson.Result, room string) {
 	case v.IsArray():
 		i := 0
 		v.ForEach(func(_, element gjson.Result) bool {
-			w.in(fmt.Sprint(i), func() { w.value(element, room) })
+			w.in(strconv.Itoa(i), func() { w.value(element, room) })
 			i++
 			return true
 		})

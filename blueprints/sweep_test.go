@@ -202,6 +202,7 @@ func TestLearnResponse_RoomVersions(t *testing.T) {
 		{"a room that the client made", "createRoom", `{"room_version":"12"}`, `{"room_id":"!r"}`},
 		{"a room that the client upgraded", "rooms/!old/upgrade", `{"new_version":"12"}`, `{"replacement_room":"!r"}`},
 		{"a create event in /sync", "sync", "", `{"rooms":{"join":{"!r":{"state":{"events":[{"type":"m.room.create","sender":"@a:b","content":{"room_version":"12"}}]}}}}}`},
+		{"a create event in other letters", "sync", "", `{"rooms":{"join":{"!r":{"state":{"events":[{"type":"m\u002eroom.create","sender":"@a:b","content":{"room_version":"12"}}]}}}}}`},
 		{"a create event in the room's state", "rooms/%21r/state", "", `[{"type":"m.room.create","sender":"@a:b","content":{"room_version":"12"}}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
