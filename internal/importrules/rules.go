@@ -55,7 +55,7 @@ var confinements = [...]confinement{
 	{module: "github.com/element-hq/", because: "the wire is ours, so that no implementation's mistake is shared"},
 	{module: "maunium.net/go/mautrix", because: "the wire is ours, so that no implementation's mistake is shared"},
 	{module: "github.com/docker/docker", folders: []string{"deploy"}, because: "only deploy speaks to container engines"},
-	{module: "github.com/tidwall/btree", folders: []string{"reference"}, because: "only the reference homeserver stores anything"},
+	{module: "go.etcd.io/bbolt", folders: []string{"reference"}, because: "only the reference homeserver stores anything"},
 	{module: "github.com/spf13/cobra", folders: []string{"cmd"}, because: "only the command line has commands"},
 	{module: "github.com/stretchr/testify", folders: []string{"deploy/internal/fakehs"}, testsOnly: true, because: "conformance tests assert with helpers/must, whose failures show the wire"},
 	{module: "pgregory.net/rapid", folders: []string{"tests", "helpers/walks"}, testsOnly: true, because: "it generates the inputs of tests and the walks of models"},

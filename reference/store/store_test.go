@@ -2,8 +2,6 @@ package store
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,80 +45,6 @@ func TestFailedUpdateLeavesNothing(t *testing.T) {
 		require.Nil(t, tx.Table("t").Get(Key("a")))
 		return nil
 	}))
-}
-
-func TestNothingIsRemovedFromWhatIsBeingRead(t *testing.T) {
-	db := open(t, t.TempDir())
-	defer db.Close()
-	set := func(value string) {
-		require.NoError(t, db.Update(func(tx *Tx) error { return tx.Table("t").Put(Key("a"), []byte(value)) }))
-	}
-	set("1")
-	require.NoError(t, db.View(func(tx *Tx) error {
-		set("2")
-		require.Equal(t, []byte("1"), tx.Table("t").Get(Key("a")))
-		require.Error(t, tx.Table("t").Put(Key("a"), []byte("3")), "a view cannot write")
-		return nil
-	}))
-	require.NoError(t, db.View(func(tx *Tx) error {
-		require.Equal(t, []byte("2"), tx.Table("t").Get(Key("a")))
-		return nil
-	}))
-}
-
-func TestDeletionsAndEmptyValuesSurviveReopening(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, dir)
-	require.NoError(t, db.Update(func(tx *Tx) error {
-		table := tx.Table("t")
-		return errors.Join(table.Put(Key("gone"), []byte("1")), table.Put(Key("empty"), nil), table.Delete(Key("gone")), table.Delete(Key("absent")))
-	}))
-	require.NoError(t, db.Close())
-	db = open(t, dir)
-	defer db.Close()
-	require.NoError(t, db.View(func(tx *Tx) error {
-		require.Nil(t, tx.Table("t").Get(Key("gone")))
-		require.Equal(t, []byte{}, tx.Table("t").Get(Key("empty")))
-		return nil
-	}))
-}
-
-// TestTornRecordIsCutOff leaves the file as a process does that is killed while it writes.
-func TestTornRecordIsCutOff(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "countersign.journal")
-	put := func(key string) {
-		db := open(t, dir)
-		require.NoError(t, db.Update(func(tx *Tx) error { return tx.Table("t").Put(Key(key), []byte(key)) }))
-		require.NoError(t, db.Close())
-	}
-	put("first")
-	whole, err := os.ReadFile(path)
-	require.NoError(t, err)
-	put("second")
-	both, err := os.ReadFile(path)
-	require.NoError(t, err)
-	for length := len(whole); length < len(both); length++ {
-		require.NoError(t, os.WriteFile(path, both[:length], 0o600))
-		put("third")
-		db := open(t, dir)
-		require.NoError(t, db.View(func(tx *Tx) error {
-			require.Equal(t, []byte("first"), tx.Table("t").Get(Key("first")))
-			require.Nil(t, tx.Table("t").Get(Key("second")))
-			require.Equal(t, []byte("third"), tx.Table("t").Get(Key("third")))
-			return nil
-		}))
-		require.NoError(t, db.Close())
-	}
-}
-
-func TestFolderOfAnotherIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, dir)
-	_, err := Open(dir)
-	require.ErrorContains(t, err, "in use by another process")
-	require.NoError(t, db.Close())
-	require.NoError(t, open(t, dir).Close())
 }
 
 func TestScans(t *testing.T) {
