@@ -65,6 +65,7 @@ func changes() map[string]change {
 		"S23": nothing,                  // a body that is no answer
 		"S24": nothing,                  // no answer
 		"S25": confirms,                 // a name, beside an erasure section that makes no sense
+		"S26": confirms,                 // a name, with unsigned or others' signatures beside (appendices, "Signing JSON")
 	}
 }
 
