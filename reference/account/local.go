@@ -114,8 +114,9 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 		minted = matrix.AccountFromSeed(seed[:])
 	}
 	result := minted
+	d.dawdle()
 	err = d.DB.Update(func(tx *store.Tx) error {
-		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
+		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil && !d.Defects.Has("MintWithoutLooking") {
 			result, err = accountFromSeed(name, seed)
 			return err
 		}

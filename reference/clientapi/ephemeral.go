@@ -217,6 +217,9 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 			if !ok {
 				return true
 			}
+			if user, ok = a.mistakenReceipt(matrix.UserID(named.Str), user); !ok {
+				return true
+			}
 			for _, eventID := range receipt.Get("event_ids").Array() {
 				if _, known := a.engine.Event(roomID.Str, eventID.Str); !known {
 					continue
@@ -237,7 +240,7 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 // receiveToDevice takes an m.direct_to_device EDU.
 func (a *API) receiveToDevice(origin matrix.ServerName, content gjson.Result) error {
 	sender := matrix.UserID(content.Get("sender").Str)
-	if sender.Domain() != origin {
+	if sender.Domain() != origin && !a.defects.Has("TakeToDeviceMessagesForAnyDomain") {
 		return nil
 	}
 	messages := map[matrix.UserID]map[string]userdb.ToDevice{}

@@ -65,7 +65,7 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 		switch relType(child.Event) {
 		case "m.replace":
 			// Edits count when they are of the same sender and type, and the newest one wins.
-			if child.Sender() == e.Sender() && child.Type() == e.Type() {
+			if child.Sender() == e.Sender() && child.Type() == e.Type() && !r.comparesFormsIn(child, e) {
 				bundle["m.replace"] = child.shown
 			}
 		case "m.reference":
@@ -87,12 +87,12 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 }
 
 func (r *reader) threadSummary(root room.Stored, thread []shownEvent) map[string]any {
-	took := func(e shownEvent) bool { return r.isReader(e.shown.Sender) }
+	took := func(e shownEvent) bool { return r.isReader(e.shown.Sender) && !r.takesForStranger("ParticipateByName") }
 	rootSender, _ := r.user(root.Sender())
 	return map[string]any{
 		"latest_event":              thread[len(thread)-1].shown,
 		"count":                     len(thread),
-		"current_user_participated": r.isReader(rootSender) || slices.ContainsFunc(thread, took),
+		"current_user_participated": r.isReader(rootSender) && !r.takesForStranger("ParticipateByName") || slices.ContainsFunc(thread, took),
 	}
 }
 

@@ -37,6 +37,9 @@ func (g *Engine) MayKnowAccountKey(user matrix.UserID, erased bool, server matri
 			portable = portable || m.Version.HasPortableAccounts()
 		}
 	}
+	if public && erased && g.Defects.Has("TellErasuresToAcquaintancesOnly") {
+		return g.hasMet(user, server)
+	}
 	if public || !portable {
 		return true, nil
 	}

@@ -93,6 +93,9 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 	if err := g.settle(r, v); err != nil {
 		return err
 	}
+	if e.Version().Identity == matrix.AccountKeyIdentity && e.Membership() == "leave" && e.Sender().Domain() != g.ServerName {
+		g.Directory.Gone(e.Sender())
+	}
 	if rejection != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, rejection)
 	}

@@ -149,5 +149,5 @@ func (g *Engine) ServePDU(tx *store.Tx, eventID string) (json.RawMessage, error)
 	if err != nil || k == nil {
 		return nil, err
 	}
-	return k.JSON(), nil
+	return g.mistakenUnsigned(k.Event), nil
 }

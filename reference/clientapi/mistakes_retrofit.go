@@ -1,0 +1,97 @@
+package clientapi
+
+import (
+	"slices"
+
+	"countersign/matrix"
+	"countersign/reference/room"
+)
+
+// takesForStranger reports whether a mutant, which compares the senders of events with the account name of
+// the client's user, does not recognise the user in a room with account keys.
+func (r *reader) takesForStranger(mutant string) bool { return r.renames() && r.defects.Has(mutant) }
+
+// comparesFormsIn reports whether a mutant takes the senders of an event and of its edit for two users, as it
+// compares the account key of one with the account name of the other.
+func (r *reader) comparesFormsIn(child shownEvent, e room.Stored) bool {
+	return child.shown.Sender != e.Sender() && r.defects.Has("CompareEditorsByName")
+}
+
+// mistakenSelf is the reader by whom a mutant looks for the client's own state.
+func (s *roomSync) mistakenSelf() matrix.UserID {
+	if s.takesForStranger("SlideOwnStateByKey") {
+		return s.self
+	}
+	return s.shownAs
+}
+
+// asKey is a user of this server by account key, for mutants that do not translate what they have noted themselves.
+func (s *roomSync) asKey(user matrix.UserID, mutant string) matrix.UserID {
+	if inRoom, ok := s.find(user); ok && inRoom != user && user.Domain() == s.server && s.defects.Has(mutant) {
+		return inRoom
+	}
+	return user
+}
+
+func (s *roomSync) mistakenTypers(users []matrix.UserID) []matrix.UserID {
+	named := slices.Clone(users)
+	for i, user := range named {
+		named[i] = s.asKey(user, "ShowOwnTypingByKey")
+	}
+	return named
+}
+
+// mistakenReader is whose receipt a mutant shows.
+func (s *roomSync) mistakenReader(user matrix.UserID) matrix.UserID {
+	if _, err := user.AccountKey(); err == nil { // only a mutant has noted it so
+		if name, ok := s.user(user); ok {
+			return name
+		}
+	}
+	return s.asKey(user, "ShowOwnReceiptsByKey")
+}
+
+// mistakenReceipt is whose receipt a mutant notes when it is told of one.
+func (a *API) mistakenReceipt(named, user matrix.UserID) (matrix.UserID, bool) {
+	if _, err := named.AccountKey(); err == nil && a.defects.Has("KeepReceiptsByTheirForm") {
+		return named, true
+	}
+	return user, true
+}
+
+// mistakenChanges are users whose devices have changed, as a mutant names them.
+func (a *API) mistakenChanges(users []matrix.UserID) []matrix.UserID {
+	named := slices.Clone(users)
+	for i, user := range named {
+		if keys := a.directory.KeyUserIDs(user); len(keys) > 0 && a.defects.Has("NameKeysInKeyChanges") {
+			named[i] = keys[0]
+		}
+	}
+	return named
+}
+
+// asFiltered is an event as a mutant compares it with a filter of state.
+func (s *roomSync) asFiltered(e *clientEvent) *clientEvent {
+	if s.q.filter.Room.State.Senders == nil && s.q.filter.Room.State.NotSenders == nil || !s.takesForStranger("FilterStateByKey") {
+		return e
+	}
+	other := *e
+	if user, ok := s.find(e.Sender); ok {
+		other.Sender, other.name = user, user
+	}
+	return &other
+}
+
+// mistakenSuccessor is who has a level in a room that replaces another, as a mutant has it.
+func (r *reader) mistakenSuccessor(user matrix.UserID, n *newRoom) string {
+	if inRoom, ok := r.find(user); ok && r.renames() && !n.renames() && r.defects.Has("CarryKeysOver") {
+		return string(inRoom)
+	}
+	return string(user)
+}
+
+// forgetsReceipts reports whether a mutant shows a receipt of somebody whose name is not known any more.
+func (s *roomSync) forgetsReceipts(user matrix.UserID) bool {
+	_, err := user.AccountKey()
+	return err == nil || s.defects.Has("ShowReceiptsOfErasedUsers")
+}
