@@ -38,7 +38,7 @@ func TestTwoNamesOfOneKey_SplitNoState(t *testing.T) {
 	shown := map[*csapi.Client]string{r.Alice: r.ClientID(r.Fay), bob: string(other.NameID())}
 	for client, name := range shown {
 		client.MustJoin(setup, r.ID, string(r.Peer.Name()))
-		client.MustSeeMember(setup, r.ID, name, "join")
+		mustFind(setup, client, r.ID, name)
 	}
 	blueprints.MustSend(setup, r.Room, r.Fay, fakeserver.State("m.room.topic", "", map[string]any{"topic": "one room, two names"}))
 	sentinel := blueprints.MustSend(setup, r.Room, r.Fay, fakeserver.Message("sentinel"))
