@@ -34,7 +34,7 @@ var retrofitMutants = [...]Mutant{
 	{"AskForEveryEvent", "MSC4243-QC-22", "asks again with every event of a user whom the domain does not know"},
 	{"MintWithoutLooking", "MSC4243-KEY-05", "makes two keys for an account that is used in two places at once"},
 	{"ForgetThoseWhoLeave", "MSC4243-SM-06", "forgets who is verified when they leave a room"},
-	{"TellServersOfSenderAccounts", "MSC4243-CS-35", "sends account names to other servers in unsigned"},
+	{"TellServersOfSenderAccounts", "MSC4243-CS-35", "sends sender_account to other servers in unsigned"},
 	{"TellUsersOfBans", "MSC4243-BAN-03", "tells users that they are banned when another server asks for their keys"},
 	{"SignInvitesWithTheServerKeyToo", "MSC4243-INV-02", "signs the invites of its users with the server's key as well"},
 	{"LookForKeysInRoomsOfNames", "MSC4243-RJ-08", "looks for account keys in the rooms without them that a restricted room allows"},

@@ -196,6 +196,7 @@ func (d *Directory) abandon() {
 func (d *Directory) askAll() {
 	defer d.group.Done()
 	for {
+		d.gather()
 		from, users, ok := d.nextSource()
 		if !ok {
 			return

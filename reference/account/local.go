@@ -316,6 +316,9 @@ func (d *Directory) ClientUser(v matrix.RoomVersion, user matrix.UserID) (name m
 	return e.Name, e.State == Verified
 }
 
+// Erased reports whether the owner of an account key user ID has been erased.
+func (d *Directory) Erased(user matrix.UserID) bool { return d.Lookup(user).State == Erased }
+
 // OnChange has f called whenever an account key user ID becomes Verified or Erased, after that has
 // been stored. f must not block.
 func (d *Directory) OnChange(f func(user matrix.UserID, e Entry)) {

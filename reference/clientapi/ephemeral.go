@@ -75,7 +75,7 @@ func (a *API) putTyping(c *call) (any, error) {
 		// account name, but in rooms with participation, which know their users by no other ID than the
 		// room's (D-45).
 		a.outbox.SendEDU(a.others(r.roomID), "m.typing", mustJSON(map[string]any{
-			"room_id": r.roomID, "user_id": r.shownAs, "typing": body.Typing,
+			"room_id": r.roomID, "user_id": r.namedInEDUs(), "typing": body.Typing,
 		}))
 	}
 	return empty()
@@ -161,7 +161,7 @@ func (a *API) read(r *reader, receiptType, eventID, thread string) error {
 	// D-20a, as for typing.
 	a.outbox.SendEDU(a.others(r.roomID), "m.receipt", mustJSON(map[string]any{
 		r.roomID: map[string]any{receiptRead: map[matrix.UserID]any{
-			r.shownAs: map[string]any{"event_ids": []string{eventID}, "data": data},
+			r.namedInEDUs(): map[string]any{"event_ids": []string{eventID}, "data": data},
 		}},
 	}))
 	return nil
@@ -180,6 +180,9 @@ func (a *API) eduUser(origin matrix.ServerName, roomID, named string) (matrix.Us
 	inRoom, ok := t.find(user)
 	if !ok {
 		inRoom = user
+	}
+	if t.renames() && (inRoom == user && a.defects.Has("TakeEphemeralEventsByNameOnly") || inRoom != user && a.defects.Has("TakeEphemeralEventsByKeyOnly")) {
+		return "", false
 	}
 	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") {
 		return "", false

@@ -14,6 +14,9 @@ import (
 
 // showsHidden reports whether a mutant shows an event whose sender clients must not be told about.
 func (t *translator) showsHidden(e *matrix.Event) bool {
+	if t.masks(e) {
+		return true
+	}
 	if _, isState := e.StateKey(); isState {
 		return t.defects.Has("ShowHiddenState")
 	}
@@ -27,7 +30,7 @@ func (t *translator) showsHidden(e *matrix.Event) bool {
 func (t *translator) shownSender(e *matrix.Event) matrix.UserID {
 	sender, ok := t.user(e.Sender())
 	switch {
-	case !ok && t.lax != "" && t.defects.Has(t.lax):
+	case !ok && (t.masks(e) || t.lax != "" && t.defects.Has(t.lax)):
 		return matrix.UserID("@" + e.Sender().Localpart() + ":invalid")
 	case !ok:
 		return e.Sender() // only a mutant shows it

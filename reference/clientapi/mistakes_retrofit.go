@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"encoding/json"
 	"slices"
 
 	"countersign/matrix"
@@ -94,4 +95,33 @@ func (r *reader) mistakenSuccessor(user matrix.UserID, n *newRoom) string {
 func (s *roomSync) forgetsReceipts(user matrix.UserID) bool {
 	_, err := user.AccountKey()
 	return err == nil || s.defects.Has("ShowReceiptsOfErasedUsers")
+}
+
+// masks reports whether a variant shows an event with a sender of no domain although it does not know who that is
+// (D-18): what makes a room usable, or outside of /sync what an erased user has left behind.
+func (t *translator) masks(e *matrix.Event) bool {
+	switch e.Type() {
+	case "m.room.create", "m.room.power_levels", "m.room.join_rules":
+		return t.defects.Has("MaskCreators")
+	case "m.room.message":
+		return t.history && t.names.Erased(e.Sender()) && t.defects.Has("MaskErasedUsers")
+	}
+	return false
+}
+
+// namedInEDUs is the reader as other servers are told of (D-20, D-72).
+func (r *reader) namedInEDUs() matrix.UserID {
+	if r.takesForStranger("NameKeysInEphemeralEvents") {
+		return r.self
+	}
+	return r.shownAs
+}
+
+// displayName is what a member is called in /joined_members. A variant has a name for everybody.
+func (r *reader) displayName(e *matrix.Event) json.RawMessage {
+	name := rawText(e.Get("displayname"))
+	if name == nil && r.renames() && r.defects.Has("CallMembersByTheirKeys") {
+		return mustJSON(matrix.UserID(e.Tuple().StateKey).Localpart())
+	}
+	return name
 }

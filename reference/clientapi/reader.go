@@ -168,6 +168,7 @@ func (a *API) openRoom(c *call) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.history = true
 	return r, r.mayRead()
 }
 

@@ -58,6 +58,9 @@ func (r *reader) withRelations(events []shownEvent) []*clientEvent {
 // bundle is what goes into unsigned under m.relations, nil when nothing does.
 func (r *reader) bundle(e room.Stored) json.RawMessage {
 	bundle := map[string]any{}
+	if r.defects.Has("BundleNothing") {
+		return nil
+	}
 	var references []map[string]string
 	var thread []shownEvent
 	references = r.hiddenReferences(e)

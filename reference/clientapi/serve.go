@@ -88,6 +88,9 @@ func keepDots(r *http.Request) *http.Request {
 // endpoint reads the request, authenticates it, and writes the answer.
 func (a *API) endpoint(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if a.defects.Has("CloseConnections") {
+			w.Header().Set("Connection", "close")
+		}
 		answer, err := a.answer(w, req, r)
 		if err != nil {
 			matrixErr := answerOf(err)

@@ -141,6 +141,9 @@ func (s *roomSync) load() (err error) {
 func (s *roomSync) readTimeline() (err error) {
 	f := &s.q.filter.Room.Timeline
 	limit := f.limit()
+	if limit > 20 && s.defects.Has("ShowShortTimelines") {
+		limit = 20
+	}
 	// One more than wanted tells whether there are more.
 	s.timeline, err = s.read(reading{
 		from: s.end, backwards: true, limit: limit + 1,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -343,6 +344,9 @@ func (q *Queue) send(server matrix.ServerName, id string, pdus []json.RawMessage
 	}
 	transaction := map[string]any{
 		"origin": q.client.ServerName, "origin_server_ts": q.client.Clock().UnixMilli(), "pdus": pdus,
+	}
+	if q.client.Defects.Has("SendUnknownEphemeralEvents") {
+		edus = append(slices.Clone(edus), queuedEDU{Type: "org.countersign.unknown", Content: json.RawMessage("{}")})
 	}
 	if len(edus) > 0 {
 		transaction["edus"] = edus

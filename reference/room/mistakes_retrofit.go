@@ -2,6 +2,7 @@ package room
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/tidwall/sjson"
 
@@ -9,13 +10,20 @@ import (
 	"countersign/reference/account"
 )
 
-// mistakenUnsigned is an event as another server is sent it: a mutant adds what is meant for clients.
+// mistakenUnsigned is an event as another server is sent it: a mutant adds what is meant for clients, a variant
+// what says nothing.
 func (g *Engine) mistakenUnsigned(e *matrix.Event) json.RawMessage {
-	local, ok := g.LocalUser(e.Version(), e.Sender())
-	if !ok || e.Version().Identity != matrix.AccountKeyIdentity || !g.Defects.Has("TellServersOfSenderAccounts") {
+	var name string
+	var value any
+	switch {
+	case e.Version().Identity == matrix.AccountKeyIdentity && g.Defects.Has("TellServersOfSenderAccounts"):
+		name, value = "unsigned.sender_account", map[string]any{"key": e.Sender().Localpart()}
+	case g.Defects.Has("SendAgesOfEvents"):
+		name, value = "unsigned.age", 1
+	default:
 		return e.JSON()
 	}
-	raw, err := sjson.SetBytes(e.JSON(), "unsigned.sender_account", map[string]any{"key": e.Sender().Localpart(), "user_id": local})
+	raw, err := sjson.SetBytes(e.JSON(), name, value)
 	if err != nil {
 		return e.JSON()
 	}
@@ -57,4 +65,33 @@ func (g *Engine) favourVerified(events source, states []State, resolved map[matr
 			}
 		}
 	}
+}
+
+// exceptInvited are servers that an invitation is not sent to: a variant trusts that the server which has signed it
+// has kept it (D-64).
+func (g *Engine) exceptInvited(r *liveRoom, e *matrix.Event, except []matrix.ServerName) []matrix.ServerName {
+	key, _ := e.StateKey()
+	invited := matrix.UserID(key).Domain()
+	if !slices.Contains(r.domains(), invited) && g.Defects.Has("SendNoInvitesToTheInvited") {
+		return append(slices.Clone(except), invited)
+	}
+	return except
+}
+
+// banPrefix is where bans are asked for (D-02).
+func (g *Engine) banPrefix() string {
+	if g.Defects.Has("BanAtTheStablePath") {
+		return federationV1
+	}
+	return federation4243
+}
+
+// onlyJoined are those events of a state by whose senders a variant asks when it joins: the text speaks of the
+// account keys that are joined.
+func (g *Engine) onlyJoined(events []*matrix.Event) []*matrix.Event {
+	gone := func(e *matrix.Event) bool { return e.Type() == "m.room.member" && e.Membership() != "join" }
+	if !slices.ContainsFunc(events, gone) || !g.Defects.Has("AskForJoinedUsersOnly") {
+		return events
+	}
+	return slices.DeleteFunc(slices.Clone(events), gone)
 }

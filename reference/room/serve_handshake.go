@@ -82,6 +82,9 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 	}
 	if !r.version.HasParticipation() {
 		if user.Domain() != origin {
+			if r.settled.Defects().Has("RefuseOtherDomainsAsInvalid") {
+				return "", peer.InvalidParam("%s is not a user of %s", user, origin)
+			}
 			return "", peer.Forbidden("%s is not a user of %s", user, origin)
 		}
 		return origin, nil
@@ -275,6 +278,9 @@ func (g *Engine) joinAnswer(r *liveRoom, e *matrix.Event, before State) (Sent, e
 		}
 		if g.Defects.Has("ReverseTheState") {
 			slices.Reverse(sent.State)
+		}
+		if g.Defects.Has("RepeatTheStateInTheAuthChain") {
+			sent.AuthChain = append(sent.AuthChain, sent.State...)
 		}
 		for _, a := range events.authChain(roots) {
 			sent.AuthChain = append(sent.AuthChain, a.JSON())
