@@ -3,6 +3,7 @@ package reference
 // habitVariants do what some homeserver does, or would, and the text lets it: habits of today's servers, and choices
 // that MSC4243 leaves.
 var habitVariants = [...]Variant{
+	{"KeepKeysForRoomsOfOthers", "MSC4243-KEY-01", "has users use another account key in every room that another server has made"},
 	{"AskAfterAWhile", "MSC4243-QC-01", "gathers keys for a third of a second before it asks for them"},
 	{"AskForVerifiedKeysAgain", "MSC4243-QC-17", "asks for keys that are verified whenever it meets them"},
 	{"AskForJoinedUsersOnly", "MSC4243-QC-01", "asks for the keys of those who are joined when it joins, and for others when it meets them"},

@@ -220,7 +220,7 @@ func (d *Directory) entry(key string) (json.RawMessage, error) {
 	if !ok {
 		return unknownKey(noAccount), nil
 	}
-	return d.sign(map[string]any{"account_name": name, "domain": d.ServerName}, a.Signer())
+	return d.sign(map[string]any{"account_name": plainName(name), "domain": d.ServerName}, a.Signer())
 }
 
 func unknownKey(reason string) json.RawMessage {

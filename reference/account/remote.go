@@ -43,7 +43,7 @@ type attempt struct {
 }
 
 func (d *Directory) remoteEntry(user matrix.UserID) (e Entry) {
-	if e, ok := d.entries.Get(user); ok {
+	if e, ok := d.entries.Get(user); ok && (e.State != Unverified || !d.Defects.Has("VerifyByKeyAlone")) {
 		return e
 	}
 	changes := d.changes.Load()

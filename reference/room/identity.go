@@ -29,7 +29,7 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 	case matrix.ServerIdentity:
 		return actor{user: local, server: g.ServerName, signers: []matrix.Signer{g.ServerKey}}, nil
 	case matrix.AccountKeyIdentity:
-		account, err := g.Directory.Account(local.Localpart())
+		account, err := g.Directory.AccountIn(g.foreign(roomID), local.Localpart())
 		if err != nil {
 			return actor{}, err
 		}

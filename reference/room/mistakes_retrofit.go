@@ -95,3 +95,15 @@ func (g *Engine) onlyJoined(events []*matrix.Event) []*matrix.Event {
 	}
 	return slices.DeleteFunc(slices.Clone(events), gone)
 }
+
+// foreign is a room in which a variant has its users use keys of their own, as another server has made it; empty for
+// other rooms.
+func (g *Engine) foreign(roomID string) string {
+	if roomID == "" || !g.Defects.Has("KeepKeysForRoomsOfOthers") {
+		return ""
+	}
+	if r, err := g.live(roomID); err != nil || r != nil && r.create.Sender().Domain() == g.ServerName {
+		return ""
+	}
+	return roomID
+}
