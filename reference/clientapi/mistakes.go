@@ -20,7 +20,7 @@ func (t *translator) showsHidden(e *matrix.Event) bool {
 	if _, isState := e.StateKey(); isState {
 		return t.defects.Has("ShowHiddenState")
 	}
-	if t.lax != "" && t.defects.Has(t.lax) {
+	if t.lax {
 		return true
 	}
 	return t.defects.Has("ShowHiddenMessages")
@@ -30,7 +30,7 @@ func (t *translator) showsHidden(e *matrix.Event) bool {
 func (t *translator) shownSender(e *matrix.Event) matrix.UserID {
 	sender, ok := t.user(e.Sender())
 	switch {
-	case !ok && (t.masks(e) || t.lax != "" && t.defects.Has(t.lax)):
+	case !ok && (t.masks(e) || t.lax):
 		return matrix.UserID("@" + e.Sender().Localpart() + ":invalid")
 	case !ok:
 		return e.Sender() // only a mutant shows it

@@ -8,10 +8,6 @@ import (
 	"countersign/reference/room"
 )
 
-// takesForStranger reports whether a mutant, which compares the senders of events with the account name of
-// the client's user, does not recognise the user in a room with account keys.
-func (r *reader) takesForStranger(mutant string) bool { return r.renames() && r.defects.Has(mutant) }
-
 // comparesFormsIn reports whether a mutant takes the senders of an event and of its edit for two users, as it
 // compares the account key of one with the account name of the other.
 func (r *reader) comparesFormsIn(child shownEvent, e room.Stored) bool {
@@ -20,15 +16,15 @@ func (r *reader) comparesFormsIn(child shownEvent, e room.Stored) bool {
 
 // mistakenSelf is the reader by whom a mutant looks for the client's own state.
 func (s *roomSync) mistakenSelf() matrix.UserID {
-	if s.takesForStranger("SlideOwnStateByKey") {
+	if s.renames() && s.defects.Has("SlideOwnStateByKey") {
 		return s.self
 	}
 	return s.shownAs
 }
 
 // asKey is a user of this server by account key, for mutants that do not translate what they have noted themselves.
-func (s *roomSync) asKey(user matrix.UserID, mutant string) matrix.UserID {
-	if inRoom, ok := s.find(user); ok && inRoom != user && user.Domain() == s.server && s.defects.Has(mutant) {
+func (s *roomSync) asKey(user matrix.UserID, mistaken bool) matrix.UserID {
+	if inRoom, ok := s.find(user); ok && inRoom != user && user.Domain() == s.server && mistaken {
 		return inRoom
 	}
 	return user
@@ -37,7 +33,7 @@ func (s *roomSync) asKey(user matrix.UserID, mutant string) matrix.UserID {
 func (s *roomSync) mistakenTypers(users []matrix.UserID) []matrix.UserID {
 	named := slices.Clone(users)
 	for i, user := range named {
-		named[i] = s.asKey(user, "ShowOwnTypingByKey")
+		named[i] = s.asKey(user, s.defects.Has("ShowOwnTypingByKey"))
 	}
 	return named
 }
@@ -49,7 +45,7 @@ func (s *roomSync) mistakenReader(user matrix.UserID) matrix.UserID {
 			return name
 		}
 	}
-	return s.asKey(user, "ShowOwnReceiptsByKey")
+	return s.asKey(user, s.defects.Has("ShowOwnReceiptsByKey"))
 }
 
 // mistakenReceipt is whose receipt a mutant notes when it is told of one.
@@ -73,7 +69,7 @@ func (a *API) mistakenChanges(users []matrix.UserID) []matrix.UserID {
 
 // asFiltered is an event as a mutant compares it with a filter of state.
 func (s *roomSync) asFiltered(e *clientEvent) *clientEvent {
-	if s.q.filter.Room.State.Senders == nil && s.q.filter.Room.State.NotSenders == nil || !s.takesForStranger("FilterStateByKey") {
+	if s.q.filter.Room.State.Senders == nil && s.q.filter.Room.State.NotSenders == nil || !(s.renames() && s.defects.Has("FilterStateByKey")) {
 		return e
 	}
 	other := *e
@@ -111,7 +107,7 @@ func (t *translator) masks(e *matrix.Event) bool {
 
 // namedInEDUs is the reader as other servers are told of (D-20, D-72).
 func (r *reader) namedInEDUs() matrix.UserID {
-	if r.takesForStranger("NameKeysInEphemeralEvents") {
+	if r.renames() && r.defects.Has("NameKeysInEphemeralEvents") {
 		return r.self
 	}
 	return r.shownAs

@@ -90,12 +90,14 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 }
 
 func (r *reader) threadSummary(root room.Stored, thread []shownEvent) map[string]any {
-	took := func(e shownEvent) bool { return r.isReader(e.shown.Sender) && !r.takesForStranger("ParticipateByName") }
+	took := func(e shownEvent) bool {
+		return r.isReader(e.shown.Sender) && !(r.renames() && r.defects.Has("ParticipateByName"))
+	}
 	rootSender, _ := r.user(root.Sender())
 	return map[string]any{
 		"latest_event":              thread[len(thread)-1].shown,
 		"count":                     len(thread),
-		"current_user_participated": r.isReader(rootSender) && !r.takesForStranger("ParticipateByName") || slices.ContainsFunc(thread, took),
+		"current_user_participated": r.isReader(rootSender) && !(r.renames() && r.defects.Has("ParticipateByName")) || slices.ContainsFunc(thread, took),
 	}
 }
 

@@ -218,7 +218,7 @@ func (a *API) slide(q *syncRequest, until syncToken, roomID string, w slidingWin
 	if err != nil {
 		return nil, err
 	}
-	r.lax = "SlideHiddenEvents"
+	r.lax = a.defects.Has("SlideHiddenEvents")
 	limit := min(w.TimelineLimit, maxLimit)
 	of := &syncRequest{session: q.session, stateAfter: !a.defects.Has("SlideWithoutLateState"), filter: filter{Room: roomFilter{Timeline: eventFilter{Limit: &limit}}}}
 	if told {

@@ -273,7 +273,7 @@ func (a *API) syncLeft(q *syncRequest, until syncToken, m room.Membership) (*syn
 	if r.departure().Event == nil {
 		return a.declined(q, m), nil
 	}
-	r.lax = "ShowHiddenEventsToThoseWhoLeave"
+	r.lax = a.defects.Has("ShowHiddenEventsToThoseWhoLeave")
 	s := &roomSync{reader: r, q: q, since: q.from(), until: until, end: behindPosition(min(m.Position, until.rooms))}
 	s.until.rooms = min(m.Position, until.rooms)
 	if err := s.load(); err != nil {

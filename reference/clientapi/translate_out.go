@@ -37,8 +37,8 @@ type translator struct {
 	// company is set for rooms with participation.
 	company company
 	defects defect.Set
-	// lax is the mutant that shows hidden messages where this translator is used; see mistakes.go.
-	lax string
+	// lax is set where a mutant shows hidden messages; see mistakes.go.
+	lax bool
 	// history is set where what is shown is not sent down /sync.
 	history bool
 }
