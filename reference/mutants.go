@@ -18,7 +18,7 @@ func Mutants() []Mutant {
 	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:], inviteMutants[:], joinMutants[:],
 		visibilityMutants[:], translationMutants[:], ephemeralMutants[:], serverMutants[:],
 		participationMutants[:], serverKeyMutants[:],
-		portableMutants[:], companyMutants[:], v12Mutants[:], consensusMutants[:])
+		portableMutants[:], companyMutants[:], standingMutants[:], v12Mutants[:], consensusMutants[:])
 }
 
 // isDefect reports whether a mutant, a variant or a dead server has the name.

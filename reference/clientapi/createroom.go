@@ -353,6 +353,9 @@ func (n *newRoom) powerLevels() (json.RawMessage, error) {
 			"m.room.tombstone": 150,
 		},
 	}
+	if n.version.HasParticipation() && n.defects.Has("WriteTheAcceptLevelDown") {
+		levels["accept"] = 100
+	}
 	for name, value := range n.request.PowerLevels {
 		levels[name] = value
 	}

@@ -79,7 +79,7 @@ func (t *translator) mistakenServer(e *matrix.Event, honest room.Participant) ro
 // mistakenProvenance is what clients are told of where an event comes from.
 func (t *translator) mistakenProvenance(e *matrix.Event, server room.Participant, honest provenance) provenance {
 	p := honest
-	if claimed := e.Unsigned(); claimed != nil && (t.defects.Has("TrustInboundServerDomain") || t.defects.Has("TrustInboundAccount")) {
+	if claimed := e.Unsigned(); claimed != nil && (t.defects.Has("TrustInboundServerDomain") || t.defects.Has("TrustInboundAccount") || t.defects.Has("TrustUnsignedOfFetchedEvents")) {
 		if domain := gjson.GetBytes(claimed, "server_domain").Str; domain != "" {
 			p.ServerDomain = matrix.ServerName(domain)
 		}

@@ -1,11 +1,14 @@
 package participant
 
 import (
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
+	"countersign/reference/peer"
 )
 
 // mistakenAnswer are the keys that a mutant takes an answer to a key query to confirm, beside those that it
@@ -53,4 +56,36 @@ func (k *Keys) otherwise(own Own, document map[string]any) map[string]any {
 		document["org.countersign.extra"] = true
 	}
 	return document
+}
+
+// verifiesMore reports whether a mutant takes a claim for true because another one about its domain, or about its
+// key, was.
+func (d *Domains) verifiesMore(c Claim) bool {
+	if _, ok := d.believed.Load(c.Domain); ok && d.Defects.Has("VerifyAllKeysOfADomain") {
+		return true
+	}
+	_, ok := d.believed.Load(c.Key)
+	return ok && d.Defects.Has("VerifyAllDomainsOfAKey")
+}
+
+// otherwiseAsked is a key query as variants make it (D-44).
+func (d *Domains) otherwiseAsked(domain matrix.ServerName, claims []Claim, honest peer.Call) peer.Call {
+	switch {
+	case d.Defects.Has("AskForServerKeysAtTheStablePath"):
+		honest.Path = "/_matrix/key/v3/query"
+	case d.Defects.Has("AskForServerKeysWithGet"):
+		honest.Method, honest.Path, honest.Body, honest.Query = http.MethodGet, honest.Path+peer.Path(string(domain)), nil, url.Values{}
+		for _, c := range claims {
+			honest.Query.Add("key", string(c.Key))
+		}
+	}
+	return honest
+}
+
+// Rooms are the rooms in which this server has keys.
+func (k *Keys) Rooms() (ids []string) {
+	for _, own := range k.all() {
+		ids = append(ids, own.RoomID)
+	}
+	return ids
 }

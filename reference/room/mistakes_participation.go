@@ -215,8 +215,11 @@ func (g *Engine) cosignedWhole(e *matrix.Event, server matrix.Signer) (*matrix.E
 func (g *Engine) mistakenCosigning(r *liveRoom, origin matrix.ServerName, pdu []byte) (Sent, bool) {
 	e, err := matrix.ParseEvent(r.version, pdu)
 	own, ok := g.ServerKeys.Current(r.id)
-	if err != nil || !ok || e.RoomID() != r.id {
+	if err != nil || !ok {
 		return Sent{}, false
+	}
+	if e.RoomID() != r.id {
+		return Sent{Event: e.WithSignature(own.Signer()).JSON(), Origin: g.ServerName}, e.IsParticipation() && g.Defects.Has("CosignForOtherRooms")
 	}
 	subject, _ := e.StateKey()
 	domain, _ := e.UnverifiedDomain()
@@ -296,6 +299,8 @@ func (g *Engine) overlyStrictOfParticipants(ctx context.Context, e *matrix.Event
 		return nil
 	}
 	switch {
+	case e.Type() == "m.room.power_levels" && e.Get("accept").Exists() && g.Defects.Has("RedactAcceptAway"):
+		return errMistaken // by the redaction of version 12 as it is written, the signature covers another event
 	case g.wantsDomainKeys(ctx, e):
 		return errMistaken
 	case e.IsParticipation() && !e.HashOK() && g.Defects.Has("DropRedactedParticipation"):
@@ -324,7 +329,15 @@ func (g *Engine) tellsParticipants(participation *matrix.Event) bool {
 
 // routed are the domains that take part in a room, as events are routed. r.mutex is held.
 func (g *Engine) routed(r *liveRoom) []matrix.ServerName {
-	domains := r.domains()
+	domains := g.routedOtherwise(r, r.domains())
+	confirmed := func(domain matrix.ServerName) bool {
+		for _, e := range r.roster.participations {
+			if claim, ok := claimOf(e); ok && claim.Domain == domain && g.Domains.Verified(claim) {
+				return true
+			}
+		}
+		return false
+	}
 	for server, e := range r.roster.participations {
 		domain := r.roster.domain(server)
 		switch claim, ok := claimOf(e); {
@@ -333,7 +346,7 @@ func (g *Engine) routed(r *liveRoom) []matrix.ServerName {
 			if e.Participation() == matrix.Accepted && g.Defects.Has("RouteToServersWithoutUsers") {
 				domains = append(domains, domain)
 			}
-		case !g.Domains.Verified(claim) && g.Defects.Has("RouteToVerifiedDomainsOnly"):
+		case !g.Domains.Verified(claim) && !confirmed(domain) && g.Defects.Has("RouteToVerifiedDomainsOnly"):
 			domains = slices.DeleteFunc(domains, func(d matrix.ServerName) bool { return d == domain })
 		}
 	}

@@ -164,7 +164,7 @@ func (g *Engine) AccountUserID(roomID string, user matrix.UserID) (matrix.UserID
 // bounded time and for nothing that is known already; what is not verified by then is shown without
 // (MSC4345, "Impositions on Client UI").
 func (g *Engine) verifyServers(ctx context.Context, r *liveRoom, events ...*matrix.Event) {
-	if !r.version.HasParticipation() {
+	if !r.version.HasParticipation() || g.Defects.Has("VerifyDomainsLazily") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyWait)
@@ -196,7 +196,7 @@ func (g *Engine) unproved(r *liveRoom, events []*matrix.Event) (claims []partici
 		}
 		claims = append(claims, claim)
 		if r.version.HasPortableAccounts() {
-			accounts = append(accounts, account.At(e.Sender(), g.mistakenDomain(r, claim.Domain)))
+			accounts = append(accounts, account.At(e.Sender(), g.firstDomain(e.Sender(), g.mistakenDomain(r, claim.Domain))))
 		}
 	}
 	return claims, accounts

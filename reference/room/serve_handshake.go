@@ -48,6 +48,9 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 		}
 	}
 	content := map[string]any{"membership": string(h)}
+	if h == JoinHandshake && g.isJoinedElsewhere(r, user) {
+		return Template{}, peer.Forbidden("%s is in the room", user)
+	}
 	if h == JoinHandshake {
 		authoriser, err := g.authoriserFor(r, user)
 		if err != nil {
@@ -101,6 +104,9 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 // checkAccepted asks that a server is accepted and says that it is of a domain. r.mutex is held.
 func (r *liveRoom) checkAccepted(origin, server matrix.ServerName) error {
 	if got := r.roster.participation(server); got != matrix.Accepted {
+		if r.settled.Defects().Has("RefuseOutsidersWithNotFound") {
+			return peer.NotFound("the server is not in the room")
+		}
 		return peer.Forbidden("the participation of %s in the room is %q, not accepted", origin, got)
 	}
 	if r.roster.domain(server) != origin {
@@ -245,6 +251,9 @@ func (g *Engine) acceptHandshake(ctx context.Context, r *liveRoom, origin matrix
 	}
 	r.mutex.Lock()
 	servers := g.destinations(r, e, origin)
+	if e.IsParticipation() && g.Defects.Has("KeepRequestsToItself") {
+		servers = nil
+	}
 	r.mutex.Unlock()
 	err := g.DB.Update(func(tx *store.Tx) error { return g.Outbox.QueuePDU(tx, servers, e.ID()) })
 	if err != nil {
