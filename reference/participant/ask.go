@@ -119,7 +119,6 @@ func (d *Domains) conclude(claims []Claim, confirmed map[matrix.ServerName]bool)
 		if confirmed[c.Key] {
 			d.confirmed.Put(c, d.Clock().Add(lifetime))
 			delete(d.questions, c)
-			d.believed.Store(c.Domain, true)
 			d.believed.Store(c.Key, true)
 			verified = append(verified, c)
 		} else {

@@ -59,7 +59,7 @@ type Domains struct {
 	// busy are the domains that are being asked; each is asked one thing at a time.
 	busy map[matrix.ServerName]bool
 
-	// believed are the domains and the keys of claims that were confirmed, for mutants that mix claims up.
+	// believed are the keys of claims that were confirmed, for a mutant that mixes claims up.
 	believed sync.Map
 
 	closing context.Context

@@ -58,12 +58,8 @@ func (k *Keys) otherwise(own Own, document map[string]any) map[string]any {
 	return document
 }
 
-// verifiesMore reports whether a mutant takes a claim for true because another one about its domain, or about its
-// key, was.
+// verifiesMore reports whether a mutant takes a claim for true because another one about its key was.
 func (d *Domains) verifiesMore(c Claim) bool {
-	if _, ok := d.believed.Load(c.Domain); ok && d.Defects.Has("VerifyAllKeysOfADomain") {
-		return true
-	}
 	_, ok := d.believed.Load(c.Key)
 	return ok && d.Defects.Has("VerifyAllDomainsOfAKey")
 }

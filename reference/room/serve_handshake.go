@@ -251,9 +251,6 @@ func (g *Engine) acceptHandshake(ctx context.Context, r *liveRoom, origin matrix
 	}
 	r.mutex.Lock()
 	servers := g.destinations(r, e, origin)
-	if e.IsParticipation() && g.Defects.Has("KeepRequestsToItself") {
-		servers = nil
-	}
 	r.mutex.Unlock()
 	err := g.DB.Update(func(tx *store.Tx) error { return g.Outbox.QueuePDU(tx, servers, e.ID()) })
 	if err != nil {

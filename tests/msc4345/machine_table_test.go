@@ -57,7 +57,7 @@ type machine struct {
 	admin, moderator *fakeserver.User
 	// somebody is a user of the servers that have power of their own.
 	somebody *fakeserver.User
-	gathered         []json.RawMessage
+	gathered []json.RawMessage
 }
 
 // aMove is a move of a server key of its own.

@@ -1,7 +1,9 @@
 package msc4345
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -10,6 +12,7 @@ import (
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/must"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -149,7 +152,6 @@ func TestAcceptLevel(t *testing.T) {
 		level  int
 		may    bool
 	}{{nil, 99, false}, {nil, 100, true}, {50, 49, false}, {50, 50, true}, {0, 0, true}, {150, 149, false}, {150, 150, true}} {
-		// D-37: where redaction does not keep accept, these power levels are another event, and nothing follows.
 		setPowers(t, r, powers(c.accept, map[matrix.UserID]int{r.UserID(admin): c.level}))
 		key := r.AnotherServer(t, matrix.Requested).Key().Name()
 		if _, got := try(t, r, admin, r.Room.Accepts(key), fakeserver.Forgery{}); got.Effective() != c.may {
@@ -166,14 +168,22 @@ func TestAcceptLevel(t *testing.T) {
 	}
 }
 
-// setPowers sets power levels, and waits until alice is shown them: a room with others says nothing.
+// setPowers sets power levels, and waits until alice is shown them. D-37: where redaction does not keep accept, power
+// levels that have it are another event, of which neither the ID nor the signature is right, and nothing can be tried.
 func setPowers(t testing.TB, r *blueprints.Room, levels fakeserver.Draft) {
 	t.Helper()
 	t = conform.Setup(t)
 	event := blueprints.MustSend(t, r.Room, r.Fay, levels)
-	r.Alice.MustSeeState(t, r.ID, "m.room.power_levels", "", func(shown gjson.Result) bool {
-		return shown.Get("event_id").Str == event.ID()
+	err := wait.Until(wait.Context(t), wait.Limit(), "the power levels to be the room's", func(context.Context) (bool, error) {
+		return slices.Contains(blueprints.StateIDs(t, r.Alice, r.ID), event.ID()), nil
 	})
+	switch {
+	case err == nil:
+	case event.Get("accept").Exists():
+		conform.Skip(t, "the homeserver does not take power levels with an accept level from elsewhere (D-37): %v", err)
+	default:
+		conform.Inconclusive(t, "%v", err)
+	}
 }
 
 // The accept top level m.room.power_levels content property: the default does not depend on whether there are power
@@ -185,6 +195,7 @@ func TestAcceptLevel_WithoutPowerLevels(t *testing.T) {
 	guest, key := r.Join(t, "guest"), r.AnotherServer(t, matrix.Requested).Key().Name()
 	if _, got := try(t, r, guest, r.Room.Accepts(key), fakeserver.Forgery{}); got.Effective() {
 		conform.Violation(t, "MSC4345-PART-10", "in a room without power levels, users who have not made it accept nobody", got.String())
+		return
 	}
 	if _, got := try(t, r, r.Fay, r.Room.Accepts(key), fakeserver.Forgery{}); !got.Effective() {
 		conform.Violation(t, "MSC4345-AUTH-14", "in a room without power levels, its creator accepts servers", got.String())
@@ -213,7 +224,7 @@ func TestAcceptLevel_IsALevel(t *testing.T) {
 		from, to any
 		counts   bool
 	}{{40, 45, true}, {40, 60, false}, {60, 40, false}, {40, "100", false}} {
-		blueprints.MustSend(conform.Setup(t), r.Room, r.Fay, powers(c.from, users))
+		setPowers(t, r, powers(c.from, users))
 		if _, got := try(t, r, moderator, powers(c.to, users), fakeserver.Forgery{}); got.Effective() != c.counts {
 			conform.Violation(t, "MSC4345-PART-09", fmt.Sprintf("a user with 50 changes accept from %v to %#v: %t", c.from, c.to, c.counts), got.String())
 		}
@@ -228,6 +239,7 @@ func TestAcceptLevel_SurvivesRedaction(t *testing.T) {
 	admin := r.Peer.Member(t, "admin")
 	setup := conform.Setup(t)
 	blueprints.MustSend(setup, r.Room, admin, fakeserver.Membership(r.UserID(admin), "join"))
+	setPowers(t, r, powers(40, map[matrix.UserID]int{r.UserID(admin): 40}))
 	levels := r.Forge(t, r.Fay, powers(50, map[matrix.UserID]int{r.UserID(admin): 50}).With("reason", "none"), fakeserver.Forgery{Redacted: true})
 	r.Keep(t, levels)
 	blueprints.MustDeliver(setup, r.Room, levels.PDU)

@@ -150,6 +150,27 @@ func TestQueryAccounts_OnlyForAcquaintances(t *testing.T) {
 	}
 }
 
+// MSC4348, "Obtaining account and profile information as a server": the rooms in common are "those of the queried account
+// key", of each: one account that may be told of does not open the door to others in the same question.
+func TestQueryAccounts_EachKeyByItself(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4348-ACCT-02")
+	r := hosting(t)
+	elsewhere := *r
+	elsewhere.Peer = r.Scene.Peer(t)
+	elsewhere.Fay = elsewhere.Peer.Member(t, "gil")
+	other := elsewhere.AnotherHosted(t)
+	alice := keyOf(r.AliceID(t))
+	_, bob := local(t, r, "bob") // who is not in the other room
+	answers(t, r, keyOf(bob))
+	path := answers(t, other, alice)
+	answer := ask(t, r, other.Peer, path, alice, keyOf(bob))
+	must.Field(t, entryOf(answer, alice), "account_name", nameOf(r.Alice))
+	if entryOf(answer, keyOf(bob)).Get("account_name").Exists() {
+		conform.Violation(t, "MSC4348-ACCT-02", "of two keys only that of an account in a common room is answered for", answer.String())
+	}
+}
+
 // MSC4348, "Obtaining account and profile information as a server": what is common are rooms, and who has left one is
 // in it no more. That a server without users in a room still participates in it is one reading; the other one is
 // recorded.

@@ -98,12 +98,13 @@ func TestMigration_KickFollows(t *testing.T) {
 			mia := m.Mover(t, "mia")
 			joinRule(t, m, rule)
 			kick := m.Say(t, m.Fay, fakeserver.Membership(mia.ID, "leave"))
+			m.Fence(t)
+			m.Control(t, "the kick", kick)
 			var joins []*matrix.Event
 			for _, server := range []matrix.ServerKeyPair{mia.From, mia.To} {
 				joins = append(joins, m.Try(t, mia.User, fakeserver.Membership(mia.ID, "join").Through(server)))
 			}
 			fence := m.Fence(t)
-			m.Control(t, "the kick", kick)
 			for _, e := range joins {
 				m.Refuses(t, "MSC4348-MIG-02", "the join of an account that was kicked", e)
 			}
