@@ -164,13 +164,15 @@ func (g *Engine) AccountUserID(roomID string, user matrix.UserID) (matrix.UserID
 // bounded time and for nothing that is known already; what is not verified by then is shown without
 // (MSC4345, "Impositions on Client UI").
 func (g *Engine) verifyServers(ctx context.Context, r *liveRoom, events ...*matrix.Event) {
-	if !r.version.HasParticipation() || g.Defects.Has("VerifyDomainsLazily") {
+	if !r.version.HasParticipation() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyWait)
 	defer cancel()
 	claims, accounts := g.unproved(r, events)
-	g.Domains.Verify(ctx, claims...)
+	if !g.Defects.Has("VerifyDomainsLazily") {
+		g.Domains.Verify(ctx, claims...)
+	}
 	g.Directory.VerifyPortableBriefly(ctx, accounts...)
 }
 

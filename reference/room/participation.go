@@ -175,11 +175,6 @@ type participationRequest struct {
 func (g *Engine) participationTemplate(ctx context.Context, server matrix.ServerName, roomID string, local matrix.UserID, form matrix.RoomVersion) (r participationRequest, err error) {
 	own, have := g.ServerKeys.Current(roomID)
 	if r.key = own.ServerKeyPair; !have {
-		if _, had := g.ServerKeys.Latest(roomID); had && form.HasPortableAccounts() {
-			if err := g.Directory.Rehomed(local.Localpart()); err != nil {
-				return r, err
-			}
-		}
 		if r.key, err = matrix.NewServerKeyPair(); err != nil {
 			return r, err
 		}
