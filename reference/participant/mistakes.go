@@ -1,6 +1,7 @@
 package participant
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -84,4 +85,30 @@ func (k *Keys) Rooms() (ids []string) {
 		ids = append(ids, own.RoomID)
 	}
 	return ids
+}
+
+// askedOtherwise are the keys of a query of which a mutant reads one only.
+func (k *Keys) askedOtherwise(asked map[matrix.ServerName]bool) map[matrix.ServerName]bool {
+	if len(asked) < 2 || !k.Defects.Has("ReadOneKeyOfAQuery") {
+		return asked
+	}
+	for text := range asked {
+		if _, own := k.Find(text); !own {
+			return map[matrix.ServerName]bool{text: true}
+		}
+	}
+	return asked
+}
+
+// strangeDocuments say that keys are this server's which are not: a mutant says so of any that is asked for.
+func (k *Keys) strangeDocuments(server matrix.ServerName, asked map[matrix.ServerName]bool) []json.RawMessage {
+	documents := []json.RawMessage{}
+	for text := range asked {
+		key, err := matrix.ParseServerKey(string(text))
+		if _, own := k.Find(text); own || err != nil || !k.Defects.Has("AdmitAnyKey") {
+			continue
+		}
+		documents = append(documents, json.RawMessage(`{"server_name":"`+string(server)+`","verify_keys":{"ed25519:1":{"key":"`+matrix.EncodeBase64(key[:])+`"}}}`))
+	}
+	return documents
 }

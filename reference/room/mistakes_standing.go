@@ -170,3 +170,43 @@ func (g *Engine) firstDomain(user matrix.UserID, honest matrix.ServerName) matri
 	}
 	return honest
 }
+
+// mistakenGuest is the membership that a user is taken to have who asks whether a server may participate: a mutant
+// takes everybody on a server for those of it who are invited, or who are banned.
+func (g *Engine) mistakenGuest(r *liveRoom, user matrix.UserID, honest string) string {
+	if honest != "leave" || r.version.HasPortableAccounts() {
+		return honest
+	}
+	for _, other := range g.membersOf(r, user.Domain()) {
+		switch other {
+		case "invite":
+			if g.Defects.Has("LetServersOfTheInvitedRequest") {
+				return other
+			}
+		case "ban":
+			if g.Defects.Has("RefuseServersOfTheBanned") {
+				return other
+			}
+		}
+	}
+	return honest
+}
+
+// membersOf are the memberships of a server's users in a room of MSC4345.
+func (g *Engine) membersOf(r *liveRoom, server matrix.ServerName) (memberships []string) {
+	r.mutex.Lock()
+	current := r.current
+	r.mutex.Unlock()
+	err := g.view(func(events source) error {
+		for _, id := range current.OfType("m.room.member") {
+			if e := events.Event(id); e != nil && matrix.UserID(e.Tuple().StateKey).Domain() == server {
+				memberships = append(memberships, e.Membership())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		g.Logger.Error("reading the members of a room", "room", r.id, "error", err)
+	}
+	return memberships
+}

@@ -62,6 +62,7 @@ func (g *Engine) checkMayRequest(r *liveRoom, user matrix.UserID) error {
 	if e := g.currentEvent(r.id, "m.room.join_rules", ""); e != nil {
 		rule = e.Get("join_rule").String()
 	}
+	membership = g.mistakenGuest(r, user, membership)
 	switch {
 	case membership == "ban" && !g.Defects.Has("LetBannedUsersRequest"):
 		return g.withVersion(r, peer.Forbidden("%s is banned", user))

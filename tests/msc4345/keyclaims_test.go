@@ -1,6 +1,7 @@
 package msc4345
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,21 @@ func TestKeyQuery_OnlyWhereBothParticipate(t *testing.T) {
 		}
 	}
 
+	strange := r.Peer.MintServerKey()
+	answered := askForKeys(t, r, r.Peer, key)
+	must.Be(conform.Setup(t), len(answered) > 0, "an accepted server to be told of the key")
+	for form, q := range keyQueries(key, strange.Key().Name()) {
+		answer, err := r.Peer.QueryServerKeys(t.Context(), r.At, q)
+		must.NoError(t, "asking for two server keys", err)
+		listed := answer.ServerKeys(r.At)
+		if slices.Contains(listed, strange.Key().Name()) {
+			conform.Violation(t, "MSC4345-KEYQ-03", "the homeserver admits no key that it does not have", form+": "+string(answer.Body))
+		}
+		if answered[form] != nil && !slices.Contains(listed, key) {
+			conform.Violation(t, "MSC4345-KEYQ-03", "the homeserver admits its key when it is asked for another one as well", form+": "+string(answer.Body))
+		}
+	}
+
 	for form, q := range keyQueries(key) {
 		q.Unsigned = true
 		answer, err := r.Peer.QueryServerKeys(t.Context(), r.At, q)
@@ -107,7 +123,6 @@ func TestKeyQuery_OnlyWhereBothParticipate(t *testing.T) {
 		}
 	}
 
-	must.Be(conform.Setup(t), len(askForKeys(t, r, r.Peer, key)) > 0, "an accepted server to be told of the key")
 	r.AliceRevokes(t, r.Room.Key().Key().Name())
 	for form, answer := range askForKeys(t, r, r.Peer, key) {
 		conform.Violation(t, "MSC4345-KEYQ-03", "a server that was revoked is not told of the key any more", form+": "+string(answer.Body))

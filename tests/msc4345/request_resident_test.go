@@ -89,6 +89,8 @@ func TestResident_RefusesTheBanned(t *testing.T) {
 	must.Succeed(conform.Setup(t), template(t, r, r.Fay))
 	r.Alice.MustBan(conform.Setup(t), r.ID, string(r.UserID(r.Fay)))
 	must.Refuse(conform.Judge(t, "MSC4345-FLOW-05"), template(t, r, r.Fay), http.StatusForbidden)
+	// It is the user who is banned, not the server.
+	must.Succeed(conform.Judge(t, "MSC4345-FLOW-05"), template(t, r, r.Peer.Member(t, "fellow")))
 }
 
 // GET make_participation: "should respond with 403 if the user has not received an invitation when the join
@@ -100,6 +102,8 @@ func TestResident_RefusesTheUninvited(t *testing.T) {
 	must.Refuse(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Fay), http.StatusForbidden)
 	invite(t, r)
 	must.Succeed(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Fay))
+	// It is the user who is invited, not the server.
+	must.Refuse(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Peer.Member(t, "fellow")), http.StatusForbidden)
 }
 
 // invite has alice invite fay, by the user ID of the room or, where the homeserver does not take that for
