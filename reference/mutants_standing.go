@@ -15,6 +15,7 @@ var standingMutants = [...]Mutant{
 	{"CosignForOtherRooms", "MSC4345-FORGE-22", "signs requests for another room than the one that the path names"},
 	{"IgnoreTheRequestersVersions", "MSC4345-FLOW-04", "gives templates of requests to servers that do not know the room version"},
 	{"LetOneServerWaitAtATime", "MSC4345-FLOW-04", "refuses requests while the room has not decided about another"},
+	{"DropKnocksForRequests", "MSC4345-FLOW-17", "gives no templates of knocks in rooms where servers participate"},
 	{"TakeAKeyForEveryRequest", "MSC4345-FLOW-13", "requests with a new key whenever a user tries to join"},
 	{"RequestAnewAfterLeaving", "MSC4345-FLOW-13", "requests with a new key when it comes back to a room, although the old one is accepted"},
 	{"GiveUpKeysUnasked", "MSC4345-FLOW-13", "gives up its key when anybody sends a revocation from a room that it is not in"},

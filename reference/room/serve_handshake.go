@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 
 	"countersign/matrix"
@@ -46,6 +47,9 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 		if _, err := user.AccountKey(); err != nil {
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
+	}
+	if h == KnockHandshake && r.version.HasParticipation() && g.Defects.Has("DropKnocksForRequests") {
+		return Template{}, peer.Errorf(http.StatusNotFound, "M_UNRECOGNIZED", "servers request to participate here")
 	}
 	content := map[string]any{"membership": string(h)}
 	if h == JoinHandshake && g.isJoinedElsewhere(r, user) {
