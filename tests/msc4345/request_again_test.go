@@ -9,6 +9,7 @@ import (
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
 	"countersign/helpers/must"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -85,7 +86,7 @@ func TestResident_SeveralServersWait(t *testing.T) {
 		peer := r.Scene.Peer(t)
 		user := peer.Member(t, "late")
 		go func() {
-			petition, err := peer.RequestParticipation(t.Context(), r.At, r.ID, user, fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
+			petition, err := peer.RequestParticipation(wait.Context(t), r.At, r.ID, user, fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
 			asked <- outcome{petition, err}
 		}()
 	}
@@ -96,7 +97,7 @@ func TestResident_SeveralServersWait(t *testing.T) {
 		keys = append(keys, o.petition.ServerKey.Key().String())
 	}
 	last := r.Scene.Peer(t) // when the others wait already
-	petition, err := last.RequestParticipation(t.Context(), r.At, r.ID, last.Member(t, "last"), fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
+	petition, err := last.RequestParticipation(wait.Context(t), r.At, r.ID, last.Member(t, "last"), fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
 	must.NoError(conform.Judge(t, "MSC4345-FLOW-04"), "requesting while others wait", err)
 	keys = append(keys, petition.ServerKey.Key().String())
 	r.Alice.MustSyncUntil(conform.Judge(t, "MSC4345-FLOW-12"), "the requests of all servers", func(v *csapi.View) bool {

@@ -1,12 +1,14 @@
 package msc4348
 
 import (
+	"context"
 	"testing"
 
 	"countersign/blueprints"
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/must"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -28,8 +30,11 @@ func TestMigration_ThroughAResidentServer(t *testing.T) {
 			key := next.MustRequest(setup, r.At, r.Version, r.ID, fay).ServerKey.Key().Name()
 			r.MustSeeParticipation(setup, key, matrix.Requested)
 			r.AliceAccepts(setup, key)
-			if _, err := next.WaitAcceptance(t.Context(), r.ID, key); err != nil {
-				conform.Inconclusive(t, "%v", err)
+			// D-46: whether a server outside is told is not said. If it is not, the template says what to cite.
+			ctx, cancel := context.WithTimeout(wait.Context(t), wait.Limit()/4)
+			defer cancel()
+			if _, err := next.WaitAcceptance(ctx, r.ID, key); err != nil {
+				t.Log(err)
 			}
 
 			moved := *r
