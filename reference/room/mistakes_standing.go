@@ -63,8 +63,9 @@ func (g *Engine) tellsAcquaintances(server matrix.ServerName, key participant.Ow
 	if server == "" {
 		return g.Defects.Has("TellKeysToTheAnonymous")
 	}
-	return slices.ContainsFunc(g.ServerKeys.Rooms(), func(id string) bool { return id != key.RoomID && g.isParticipant(id, server) }) &&
-		g.Defects.Has("TellAcquaintancesOfAllKeys")
+	// Asked first, as who asks for all keys has all rooms looked at for each of them.
+	return g.Defects.Has("TellAcquaintancesOfAllKeys") &&
+		slices.ContainsFunc(g.ServerKeys.Rooms(), func(id string) bool { return id != key.RoomID && g.isParticipant(id, server) })
 }
 
 // withItsUnsigned is an event that was fetched, with the unsigned that a mutant believes.

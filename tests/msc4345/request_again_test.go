@@ -1,6 +1,7 @@
 package msc4345
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -81,12 +82,14 @@ func TestResident_SeveralServersWait(t *testing.T) {
 		petition *fakeserver.Petition
 		err      error
 	}
-	asked := make(chan outcome)
+	ctx, cancel := context.WithTimeout(wait.Context(t), wait.Limit())
+	defer cancel()
+	asked := make(chan outcome, 3)
 	for range 3 {
 		peer := r.Scene.Peer(t)
 		user := peer.Member(t, "late")
 		go func() {
-			petition, err := peer.RequestParticipation(wait.Context(t), r.At, r.ID, user, fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
+			petition, err := peer.RequestParticipation(ctx, r.At, r.ID, user, fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
 			asked <- outcome{petition, err}
 		}()
 	}
@@ -97,7 +100,7 @@ func TestResident_SeveralServersWait(t *testing.T) {
 		keys = append(keys, o.petition.ServerKey.Key().String())
 	}
 	last := r.Scene.Peer(t) // when the others wait already
-	petition, err := last.RequestParticipation(wait.Context(t), r.At, r.ID, last.Member(t, "last"), fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
+	petition, err := last.RequestParticipation(ctx, r.At, r.ID, last.Member(t, "last"), fakeserver.InRoomVersion(r.Version), fakeserver.SupportingVersions(r.Version.ID))
 	must.NoError(conform.Judge(t, "MSC4345-FLOW-04"), "requesting while others wait", err)
 	keys = append(keys, petition.ServerKey.Key().String())
 	r.Alice.MustSyncUntil(conform.Judge(t, "MSC4345-FLOW-12"), "the requests of all servers", func(v *csapi.View) bool {
