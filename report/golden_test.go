@@ -91,7 +91,9 @@ print TestLost lost_test.go:9: no room
 fail TestLost 0.01
 broken
 suite interop
-say countersign: error: hs2 did not answer GET /_matrix/client/versions within 30s; see its log above, or raise COUNTERSIGN_TIMEOUT_SCALE
+say countersign: error: hs2: the command "./server" ended with exit status 1 before it answered GET /_matrix/client/versions; run it by hand to see why
+say countersign: more: the last lines of its log:
+say countersign: more: cannot open the database <hs2.db>: no space left
 broken
 `
 

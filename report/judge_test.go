@@ -213,6 +213,11 @@ func TestCollect_PackageTrouble(t *testing.T) {
 			"suite a\nsay countersign: error: hs1 did not answer\nbroken\nsuite b\nsay countersign: error: hs1 did not answer\nbroken",
 			"hs1 did not answer",
 		},
+		"a server that said why": {
+			"suite a\nsay countersign: error: hs1 ended\nsay countersign: more: its log:\nsay countersign: more: \"access_token\":\"mine\"\nbroken\n" +
+				"suite b\nsay countersign: error: hs1 ended\nsay countersign: more: its log:\nbroken",
+			"hs1 ended\nits log:\n\"access_token\":\"(removed)\"",
+		},
 		"a package that does not compile": {"suite a\nnobuild a_test.go:1: undefined: x", "tests/a does not compile: a_test.go:1: undefined: x"},
 		"a failure outside of tests":      {"suite a\nsay could not close\nbroken", "tests/a failed outside of its tests: could not close"},
 		"a crash": {

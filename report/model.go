@@ -42,8 +42,9 @@ type Run struct {
 	Servers []verdict.Fact `json:"servers"`
 	// Summary counts the verdicts.
 	Summary Summary `json:"summary"`
-	// Errors are what kept tests from running at all, one sentence each: a server that did not
-	// start, a package that does not compile, an interrupted run.
+	// Errors are what kept tests from running at all: a server that did not start, a package that does
+	// not compile, an interrupted run. Each is one sentence; on the lines below it may stand more, such
+	// as the last lines of a server's log. See [SplitReason].
 	Errors []string `json:"errors"`
 	// Requirements are the requirements that the run judged, in the catalogue's order.
 	Requirements []Requirement `json:"requirements"`

@@ -25,8 +25,10 @@ func (p *Printer) problems(run *Run, tests map[string]*Test) {
 	for _, v := range [...]verdict.Verdict{verdict.XPass, verdict.Inconclusive, verdict.Error, verdict.Fail} {
 		if v == verdict.Error {
 			for _, reason := range run.Errors {
+				sentence, more := SplitReason(reason)
 				p.line("")
-				p.item(p.verdict(verdict.Error)+"  ", reason)
+				p.item(p.verdict(verdict.Error)+"  ", sentence)
+				p.quote(more)
 			}
 		}
 		for i := range run.Tests {

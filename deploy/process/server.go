@@ -206,8 +206,8 @@ func (s *Server) waitReady(ctx context.Context, c *child) error {
 	var failure *deploy.Error
 	switch {
 	case errors.Is(err, errEnded):
-		failure = deploy.Startf("%s: the command %q ended with %s before it answered GET /_matrix/client/versions at %s; run it by hand to see why",
-			s.options.Alias, s.options.Command.Line, c.outcome(), s.env.ClientAddr)
+		failure = deploy.Startf("%s: the command %q ended with %s before it answered GET /_matrix/client/versions; run it by hand to see why",
+			s.options.Alias, s.options.Command.Line, c.outcome())
 	case errors.Is(err, errTooLate):
 		failure = deploy.Startf("%s: the command %q is not ready after %v: %w; if it is only slow, raise COMPLEMENT_SPAWN_HS_TIMEOUT_SECS",
 			s.options.Alias, s.options.Command.Line, timeout, lastProbe(err))

@@ -41,7 +41,11 @@ func (b *markdown) run(run *report.Run) {
 	b.line("")
 	b.proposals(run)
 	for _, reason := range run.Errors {
-		b.line("- **ERROR** %s", cell(reason))
+		sentence, more := report.SplitReason(reason)
+		b.line("- **ERROR** %s", cell(sentence))
+		for _, line := range more {
+			b.line("  <br><code>%s</code>", cell(line))
+		}
 	}
 	if len(run.Errors) > 0 {
 		b.line("")

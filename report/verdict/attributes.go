@@ -58,6 +58,13 @@ const (
 	//	countersign: error: hs1 did not answer GET /_matrix/client/versions within 30s; ...
 	LineError = "countersign: error: "
 
+	// LineMore starts each line of what there is to add to the LineError right above it, such as what
+	// a homeserver said before it ended:
+	//
+	//	countersign: more: the last lines of its log:
+	//	countersign: more: cannot open the database
+	LineMore = "countersign: more: "
+
 	// LineFact starts a line that carries a Fact as JSON:
 	//
 	//	countersign: fact: {"server":"hs1","name":"...","version":"...","room_versions":{"12":"stable"}}
