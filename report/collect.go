@@ -195,7 +195,7 @@ func (c *Collector) line(p *packageState, output string) {
 		}
 	}
 	if more, ok := strings.CutPrefix(line, verdict.LineMore); ok && p.told && p.reason >= 0 {
-		c.errors[p.reason] += "\n" + string(withoutSecrets([]byte(more)))
+		c.errors[p.reason] += "\n" + withoutSecrets(more)
 	}
 	if text, ok := strings.CutPrefix(line, verdict.LineKept); ok && c.OnKept != nil {
 		var kept verdict.Kept
@@ -309,6 +309,9 @@ func (c *Collector) closeTests(p *packageState) {
 // closeTest judges a test of the top level and forgets everything that a report does not show.
 func (c *Collector) closeTest(p *packageState, top *node) {
 	judged := judge(c.catalogue, p.suite, top, &p.crash)
+	for i := range judged {
+		judged[i].withoutSecrets()
+	}
 	c.tests = fold(c.tests, c.places, judged)
 	delete(p.top, top.name)
 	top.walk(func(n *node) {

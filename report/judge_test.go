@@ -201,6 +201,26 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What a test says of a server quotes its own requests.
+func TestCollect_KeepsNoSecrets(t *testing.T) {
+	run := collect(t, `
+		run TestA
+		covers TestA MSC4243-SIG-01
+		print TestA a_test.go:1: > {"password":"hunter2"}
+		finding TestA {"verdict":"INCONCLUSIVE","observed":"> {\"password\":\"hunter2\"} < {\"access_token\":\"hunt\\"}
+		fail TestA 0.01
+		run TestB
+		covers TestB MSC4243-SIG-02
+		print TestB b_test.go:1: > {"password":"hunter2"
+		fail TestB 0.01
+		broken`)
+	text, err := Marshal(run)
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "hunt")
+	assert.Contains(t, run.Tests[0].Observed, `"access_token":"(removed)"`)
+	assert.Contains(t, run.Tests[1].Observed, `"password":"(removed)"`)
+}
+
 func orEmpty(m map[string]verdict.Verdict) map[string]verdict.Verdict {
 	all := map[string]verdict.Verdict{}
 	maps.Copy(all, m)

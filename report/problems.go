@@ -118,7 +118,7 @@ func (p *Printer) transcript(t *Test) {
 		p.line("    | cannot be read: %v", err)
 		return
 	}
-	p.quote(excerpt(string(withoutSecrets(text))))
+	p.quote(excerpt(withoutSecrets(string(text))))
 }
 
 func (p *Printer) quote(lines []string) {
