@@ -174,6 +174,34 @@ func TestJudge(t *testing.T) {
 			script: "run TestA\nunselected TestA 1\nskip TestA\nok",
 			exit:   ExitNothingRan,
 		},
+		"subtests that the run did not ask for say nothing about their parent": {
+			script: `
+				run TestA
+				covers TestA MSC4243-SIG-01
+				run TestA/send
+				unselected TestA/send 1
+				skip TestA/send
+				run TestA/backfill
+				covers TestA/backfill MSC4243-SIG-01
+				pass TestA/backfill
+				pass TestA
+				run TestB
+				covers TestB MSC4243-SIG-02
+				run TestB/send
+				unselected TestB/send 1
+				skip TestB/send
+				pass TestB
+				run TestC
+				covers TestC MSC4243-SIG-03
+				run TestC/send
+				unselected TestC/send 1
+				skip TestC/send
+				fail TestC
+				broken`,
+			requirements: map[string]verdict.Verdict{"MSC4243-SIG-01": "PASS", "MSC4243-SIG-03": "FAIL"},
+			tests:        map[string]verdict.Verdict{"TestA": "PASS", "TestA/backfill": "PASS", "TestC": "FAIL"},
+			exit:         ExitNonConformance,
+		},
 		"an empty run": {script: "ok", exit: ExitNothingRan},
 		"an unreadable finding": {
 			script:       "run TestA\ncovers TestA MSC4243-SIG-01\nfinding TestA {\"verdict\":\"GOOD\"}\npass TestA\nok",
