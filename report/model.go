@@ -26,6 +26,9 @@ type Run struct {
 	Strict bool `json:"strict"`
 	// Command is the command line of the run, without the program's name.
 	Command []string `json:"command"`
+	// Configuration are the environment variables that configured the run, COUNTERSIGN_ and COMPLEMENT_,
+	// as far as they were set. What may be a secret is left out.
+	Configuration map[string]string `json:"configuration,omitempty"`
 	// Selected says that the run was asked for some of the tests only.
 	Selected bool `json:"selected,omitempty"`
 	// Shard is the part of the tests that ran; nil for all of them.

@@ -40,14 +40,14 @@ func (p *Printer) problems(run *Run, tests map[string]*Test) {
 		}
 		for i := range run.Requirements {
 			if r := &run.Requirements[i]; r.Verdict == v {
-				p.problem(r, tests)
+				p.problem(run, r, tests)
 			}
 		}
 	}
 }
 
 // problem shows one requirement with what was expected, what was seen, and what was on the wire.
-func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
+func (p *Printer) problem(run *Run, r *Requirement, tests map[string]*Test) {
 	p.line("\n%s  %s", p.verdict(r.Verdict), p.bold(r.ID))
 	p.item("  ", r.Says)
 	p.item("  ", fmt.Sprintf("(%s, %s; %s: %s)", r.Level, r.Profile, r.Proposal, r.Where))
@@ -75,7 +75,7 @@ func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
 		p.item(field("and"), fmt.Sprintf("%d more with this verdict, such as %s", len(more), more[0]))
 	}
 	p.item(field("read"), "countersign explain "+r.ID)
-	p.item(field("repeat"), "countersign run --requirement "+r.ID)
+	p.line("%s%s", field("repeat"), run.Repeat(r.ID)) // in one piece, to be copied
 }
 
 // About is what a test says about the requirement; zero when it says nothing.

@@ -155,6 +155,11 @@ func (s *Server) Alias() string { return s.options.Alias }
 // Name implements deploy.Server.
 func (s *Server) Name() string { return s.env.ServerName }
 
+// Origin implements deploy.Server, with the digest of the program that the command names.
+func (s *Server) Origin() deploy.Origin {
+	return deploy.Origin{Target: "exec:" + s.options.Command.Line, Digest: deploy.FileDigest(s.options.Command.Path)}
+}
+
 // ClientURL implements deploy.Server.
 func (s *Server) ClientURL() string { return "http://" + s.env.ClientAddr }
 

@@ -98,6 +98,11 @@ func TestRunPackage_ProbesThenRunsThenCloses(t *testing.T) {
 	require.Equal(t, "hs1", fact.Server)
 	require.Equal(t, "Stub", fact.Name)
 	require.Equal(t, "0.1", fact.Version)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	require.Equal(t, "exec:'"+program+"'", fact.Target)
+	require.Equal(t, deploy.FileDigest(program), fact.Digest)
+	require.Regexp(t, "^sha256:[0-9a-f]{64}$", fact.Digest)
 	require.Equal(t, map[string]string{"12": "stable", "org.example.1.2": "unstable"}, fact.RoomVersions)
 }
 

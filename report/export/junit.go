@@ -192,7 +192,10 @@ func about(run *report.Run) *junitProperties {
 		{"suite.version", run.Suite.Version}, {"suite.commit", run.Suite.Commit}, {"target", run.Target},
 	}
 	for _, fact := range run.Servers {
-		properties = append(properties, junitProperty{fact.Server, strings.TrimSpace(fact.Name + " " + fact.Version)})
+		properties = append(properties, junitProperty{fact.Server, report.Implementation(fact)})
+		if fact.Digest != "" {
+			properties = append(properties, junitProperty{fact.Server + ".digest", fact.Digest})
+		}
 	}
 	for i := range properties {
 		properties[i].Value = printable(properties[i].Value)

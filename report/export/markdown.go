@@ -37,7 +37,7 @@ func (b *markdown) line(format string, args ...any) { fmt.Fprintf(b.out, format+
 
 func (b *markdown) run(run *report.Run) {
 	v, headline := run.Headline()
-	b.line("## %s %s: %s", symbol(v), cell(title(run)), headline)
+	b.line("## %s %s: %s", symbol(v), cell(run.Title()), headline)
 	b.line("")
 	b.proposals(run)
 	for _, reason := range run.Errors {

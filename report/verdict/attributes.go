@@ -99,6 +99,10 @@ type KeptServer struct {
 type Fact struct {
 	// Server is the alias of the homeserver in its deployment, such as "hs1".
 	Server string `json:"server"`
+	// Target is where the homeserver came from, such as "docker:IMAGE" or "exec:COMMAND".
+	Target string `json:"target,omitempty"`
+	// Digest is the SHA-256 of the image or of the program, as "sha256:" and hexadecimal digits.
+	Digest string `json:"digest,omitempty"`
 	// Name is the implementation's name, as it reports it over federation.
 	Name string `json:"name,omitempty"`
 	// Version is the implementation's version, as it reports it over federation.
