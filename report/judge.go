@@ -256,10 +256,11 @@ func ownFindings(n *node) []verdict.Finding {
 	})
 }
 
-// failure is what a failed or skipped test printed, on one line.
+// failure is what a failed or skipped test printed, on one line, without the wire.
 func failure(n *node) string {
 	const limit = 600
-	line := strings.Join(strings.Fields(tidy(n.output.String())), " ")
+	said, _, _ := strings.Cut(tidy(n.output.String()), verdict.LineWire)
+	line := strings.Join(strings.Fields(said), " ")
 	if len(line) > limit {
 		line = strings.ToValidUTF8(line[:limit], "") + "..."
 	}

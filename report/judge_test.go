@@ -229,6 +229,20 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What was on the wire is shown by itself.
+func TestCollect_TellsTheFailureWithoutTheWire(t *testing.T) {
+	run := collect(t, `
+		run TestA
+		covers TestA MSC4243-SIG-01
+		print TestA a_test.go:1: no such event
+		print TestA transcript.go:45: what was on the wire:
+		print TestA GET /sync
+		fail TestA 0.01
+		broken`)
+	assert.Equal(t, "no such event", run.Tests[0].Observed)
+	assert.Contains(t, run.Tests[0].Output, "GET /sync")
+}
+
 // What a test says of a server quotes its own requests.
 func TestCollect_KeepsNoSecrets(t *testing.T) {
 	run := collect(t, `

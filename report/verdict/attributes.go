@@ -65,6 +65,9 @@ const (
 	//	countersign: more: cannot open the database
 	LineMore = "countersign: more: "
 
+	// LineWire is the line, in what a failed test prints, below which it shows what was on the wire.
+	LineWire = "what was on the wire:"
+
 	// LineFact starts a line that carries a Fact as JSON:
 	//
 	//	countersign: fact: {"server":"hs1","name":"...","version":"...","room_versions":{"12":"stable"}}
