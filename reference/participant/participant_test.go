@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 	"countersign/reference/store"
 )
@@ -21,7 +22,7 @@ func openKeys(t *testing.T, dir string) (*Keys, func()) {
 	t.Helper()
 	db, err := store.Open(dir)
 	require.NoError(t, err)
-	k, err := NewKeys(db)
+	k, err := NewKeys(db, defect.Set{})
 	require.NoError(t, err)
 	return k, func() { require.NoError(t, db.Close()) }
 }
