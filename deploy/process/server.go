@@ -104,6 +104,7 @@ func prepare(options Options) (*Server, error) {
 		DataDir:                  filepath.Join(dir, "data"),
 		RegistrationSharedSecret: deploy.RegistrationSharedSecret,
 		AppServiceDir:            filepath.Join(dir, "appservices"),
+		Mutant:                   options.Config.Mutant,
 	}
 	if err := s.writeFiles(); err != nil {
 		return nil, errors.Join(deploy.Startf("%s: %w", options.Alias, err), os.RemoveAll(dir))
