@@ -12,9 +12,10 @@ import (
 // The mistakes that a homeserver can make with its own events: who signs them, and what they cite.
 
 // mistakenSigners are what signs for a local user: the account key, unless a mutant has it otherwise.
-func (g *Engine) mistakenSigners(account matrix.Signer) []matrix.Signer {
+func (g *Engine) mistakenSigners(local matrix.UserID, account matrix.Signer) []matrix.Signer {
 	switch {
-	case g.Defects.Has("SignWithTheServerKey"):
+	case strings.HasPrefix(local.Localpart(), "guest-") && g.Defects.Has("SignForGuestsWithTheServerKey"),
+		g.Defects.Has("SignWithTheServerKey"):
 		return []matrix.Signer{g.ServerKey}
 	case g.Defects.Has("SignWithTheServerKeyToo"):
 		return []matrix.Signer{g.ServerKey, account}
