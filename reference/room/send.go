@@ -77,7 +77,7 @@ func (g *Engine) inRoom(r *liveRoom) bool {
 	return r.roster.takesPart(g.ownName(r))
 }
 
-// send is Send with r.mutex held.
+// send is Send with r.mutex held, but for while a policy server is waited for.
 func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer) (*matrix.Event, error) {
 	e, err := g.build(r, a, d, cosigners...)
 	if err != nil {
@@ -86,8 +86,12 @@ func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer)
 	if err := g.checkLocal(r, e); err != nil {
 		return nil, err
 	}
+	before := r.current
+	if e, err = g.recommended(r, e); err != nil {
+		return nil, err
+	}
 	err = g.commit(r, verdict{
-		event: e, outcome: Accepted, before: r.current, destinations: g.destinations(r, e), hook: d.Commit,
+		event: e, outcome: Accepted, before: before, destinations: g.destinations(r, e), hook: d.Commit,
 	})
 	if err != nil {
 		return nil, err
