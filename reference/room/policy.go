@@ -15,12 +15,13 @@ import (
 	"countersign/reference/peer"
 )
 
+// policyKeyID is the key ID under which every policy server signs.
+const policyKeyID matrix.KeyID = "ed25519:policy_server"
+
+// Where a policy server is asked to sign, and how long it may take.
 const (
-	// policyKeyID is the key ID under which every policy server signs, and policySignPath where it is asked to.
-	policyKeyID    matrix.KeyID = "ed25519:policy_server"
-	policySignPath              = "/_matrix/policy/v1/sign"
-	// policyTimeout is how long a policy server may take.
-	policyTimeout = 5 * time.Second
+	policySignPath = "/_matrix/policy/v1/sign"
+	policyTimeout  = 5 * time.Second
 )
 
 // policyServer is the server whose recommendation events of a room need (server-server API, "Policy Servers"). What

@@ -16,8 +16,7 @@ import (
 func hostingAlone(t testing.TB) *blueprints.Room {
 	t.Helper()
 	version := conform.ServerKeyVersion(t)
-	conform.NeedRoomVersion(t, conform.Server(t, "hs1"), version.ID)
-	r := blueprints.HostedOn(t, blueprints.NewSceneOn(t, conform.FreshDeployment(t, 1)), version)
+	r := blueprints.HostedOn(t, blueprints.NewSceneAlone(t, version), version)
 	r.FayJoins(t)
 	return r
 }
@@ -60,8 +59,7 @@ func TestRestart_WhileARequestWaits(t *testing.T) {
 	t.Parallel()
 	version := conform.ServerKeyVersion(t)
 	conform.Covers(t, "MSC4345-RV-07", "MSC4345-FLOW-13")
-	conform.NeedRoomVersion(t, conform.Server(t, "hs1"), version.ID)
-	r := blueprints.VisitedOn(t, blueprints.NewSceneOn(t, conform.FreshDeployment(t, 1)), version)
+	r := blueprints.VisitedOn(t, blueprints.NewSceneAlone(t, version), version)
 	key := r.Requests(conform.Setup(t), r.Alice)
 	r.Restart(t, r.HS)
 

@@ -16,8 +16,7 @@ import (
 func hostingAlone(t testing.TB) *blueprints.Room {
 	t.Helper()
 	version := conform.PortableVersion(t)
-	conform.NeedRoomVersion(t, conform.Server(t, "hs1"), version.ID)
-	r := blueprints.HostedOn(t, blueprints.NewSceneOn(t, conform.FreshDeployment(t, 1)), version)
+	r := blueprints.HostedOn(t, blueprints.NewSceneAlone(t, version), version)
 	r.FayJoins(t)
 	return r
 }
