@@ -34,7 +34,10 @@ func (d *Domains) askAll(domain matrix.ServerName) {
 			return
 		}
 		confirmed, err := d.query(domain, claims)
-		if err != nil {
+		if err == nil {
+			d.silent.Delete(domain)
+		} else {
+			d.silent.Put(domain, struct{}{})
 			d.Logger.Info("server keys cannot be verified", "domain", domain, "keys", len(claims), "error", err)
 		}
 		d.conclude(claims, confirmed)

@@ -46,6 +46,19 @@ func (d *Domains) mistakenAnswer(answer []byte, claims []Claim, confirmed map[ma
 	return confirmed
 }
 
+// mistakenSilence reports whether a mutant asks no domain.
+func (d *Domains) mistakenSilence() bool {
+	return d.Defects.Has("NeverVerifyDomains") || d.Keys.restarted && d.Defects.Has("VerifyNoDomainsAfterARestart")
+}
+
+// loseAtRestart forgets the keys that should have been kept.
+func (k *Keys) loseAtRestart() {
+	if k.Defects.Has("LoseServerKeysAtRestart") {
+		clear(k.byText)
+		clear(k.latest)
+	}
+}
+
 // otherwise is what is said of a key, as mutants and variants say it.
 func (k *Keys) otherwise(own Own, document map[string]any) map[string]any {
 	switch {

@@ -33,7 +33,7 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 		if err != nil {
 			return actor{}, err
 		}
-		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(account.Signer())}, nil
+		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(local, account.Signer())}, nil
 	}
 	before, had := g.ServerKeys.Latest(roomID)
 	own, err := g.ServerKeys.Mint(roomID, v)

@@ -189,7 +189,7 @@ func (g *Engine) participationTemplate(ctx context.Context, server matrix.Server
 	}
 	var t Template
 	err = g.call(ctx, server, peer.Call{
-		Method: http.MethodGet, Path: federationV1 + peer.Path("make_participation", roomID, string(a.user)), Query: query, Optional: true,
+		Method: http.MethodGet, Path: federationV1 + peer.Path("make_participation", roomID, string(a.user)), Query: query,
 	}, &t)
 	if err != nil {
 		return r, err
