@@ -205,7 +205,7 @@ func (w *walk) senderAccount(v gjson.Result) {
 	}
 	id := account.Get("user_id")
 	if matrix.UserID(sender).Domain() == "invalid" {
-		// A sender of whom no name is known, and who is shown all the same (D-18, D-92).
+		// A sender of whom no name is known, and who is shown all the same (D-18, D-83).
 		if id.Exists() {
 			w.depart("MSC4243-CS-05", "no unsigned.sender_account.user_id of a sender who is not verified", "%s by %s has the user_id %s", eventID, sender, id.Raw)
 		}

@@ -223,3 +223,10 @@ func TestSyncAccumulates(t *testing.T) {
 	require.Equal(t, "old", room.State("m.room.topic", "").Get("content.topic").Str)
 	require.False(t, room.Has("$other"))
 }
+
+func TestResponse_TellsOfLimitedRates(t *testing.T) {
+	limited := &csapi.Response{Server: "hs1", Method: "POST", Target: "/register", Status: 429, Body: []byte(`{"errcode":"M_LIMIT_EXCEEDED"}`)}
+	require.True(t, strings.HasPrefix(limited.String(), "hs1 limits rates; switch its limits off while it is tested\nPOST /register"), limited)
+	limited.Status = 403
+	require.NotContains(t, limited.String(), "limits rates")
+}

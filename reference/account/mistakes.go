@@ -150,6 +150,19 @@ func (d *Directory) Departed(name string) error {
 	if !d.Defects.Has("ReplaceKeysOfThoseWhoLeave") {
 		return nil
 	}
+	return d.replaceKey(name)
+}
+
+// Rehomed is told that a local user comes back to a room through another server key. The account key stays; a mutant
+// takes another one.
+func (d *Directory) Rehomed(name string) error {
+	if !d.Defects.Has("ReplaceKeysWithTheServers") {
+		return nil
+	}
+	return d.replaceKey(name)
+}
+
+func (d *Directory) replaceKey(name string) error {
 	err := d.DB.Update(func(tx *store.Tx) error { return tx.Table(tableSeeds).Delete(store.Key(name)) })
 	d.forget(func() { d.accounts.Delete(name) })
 	return err

@@ -359,6 +359,9 @@ func (n *newRoom) powerLevels() (json.RawMessage, error) {
 	if n.defects.Has("WantMorePower") {
 		levels["state_default"], levels["ban"], levels["kick"], levels["redact"] = 75, 75, 75, 75
 	}
+	if n.version.HasParticipation() && n.defects.Has("WriteTheAcceptLevelDown") {
+		levels["accept"] = 100
+	}
 	for name, value := range n.request.PowerLevels {
 		levels[name] = value
 	}

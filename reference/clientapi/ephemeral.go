@@ -184,7 +184,8 @@ func (a *API) eduUser(origin matrix.ServerName, roomID, named string) (matrix.Us
 	if t.renames() && (inRoom == user && a.defects.Has("TakeEphemeralEventsByNameOnly") || inRoom != user && a.defects.Has("TakeEphemeralEventsByKeyOnly")) {
 		return "", false
 	}
-	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") {
+	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") &&
+		!(info.Version.Identity == matrix.ServerKeyIdentity && a.defects.Has("LetServersTypeForEachOther")) {
 		return "", false
 	}
 	if m, _ := a.engine.Membership(roomID, inRoom); m.Membership != "join" && !a.defects.Has("TakeEphemeralEventsOfOutsiders") {

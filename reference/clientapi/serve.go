@@ -114,6 +114,9 @@ func (a *API) answer(w http.ResponseWriter, req *http.Request, r route) (any, er
 		if c.session, err = a.authenticate(req); err != nil {
 			return nil, err
 		}
+		if err := a.checkGuest(c, r); err != nil {
+			return nil, err
+		}
 	}
 	return r.do(c)
 }

@@ -34,6 +34,8 @@ func (g *Engine) concerned(r *liveRoom, e *matrix.Event) []matrix.ServerName {
 	switch {
 	case !isState:
 		return nil
+	case e.IsParticipation() && g.Defects.Has("TellNobodyOutside"):
+		return nil
 	case e.IsParticipation():
 		domain, _ := e.UnverifiedDomain()
 		return []matrix.ServerName{domain, r.roster.domain(matrix.ServerName(target))}

@@ -33,9 +33,13 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 		if err != nil {
 			return actor{}, err
 		}
-		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(account.Signer())}, nil
+		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(local, account.Signer())}, nil
 	}
+	before, had := g.ServerKeys.Latest(roomID)
 	own, err := g.ServerKeys.Mint(roomID, v)
+	if err == nil && had && before.Key() != own.Key() && v.HasPortableAccounts() {
+		err = g.Directory.Rehomed(local.Localpart())
+	}
 	if err != nil {
 		return actor{}, err
 	}

@@ -129,6 +129,10 @@ func (g *Engine) accept(r *liveRoom, e *matrix.Event) error {
 	if err := g.checkLocal(r, e); err != nil && !lax {
 		return err
 	}
+	e, err = g.recommended(r, e)
+	if err != nil {
+		return err
+	}
 	return g.commit(r, verdict{event: e, outcome: Accepted, before: before, destinations: g.destinations(r, e)})
 }
 

@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 
 	"countersign/matrix"
@@ -47,7 +48,13 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
 	}
+	if h == KnockHandshake && r.version.HasParticipation() && g.Defects.Has("DropKnocksForRequests") {
+		return Template{}, peer.Errorf(http.StatusNotFound, "M_UNRECOGNIZED", "servers request to participate here")
+	}
 	content := map[string]any{"membership": string(h)}
+	if h == JoinHandshake && g.isJoinedElsewhere(r, user) {
+		return Template{}, peer.Forbidden("%s is in the room", user)
+	}
 	if h == JoinHandshake {
 		authoriser, err := g.authoriserFor(r, user)
 		if err != nil {
@@ -104,6 +111,9 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 // checkAccepted asks that a server is accepted and says that it is of a domain. r.mutex is held.
 func (r *liveRoom) checkAccepted(origin, server matrix.ServerName) error {
 	if got := r.roster.participation(server); got != matrix.Accepted {
+		if r.settled.Defects().Has("RefuseOutsidersWithNotFound") {
+			return peer.NotFound("the server is not in the room")
+		}
 		return peer.Forbidden("the participation of %s in the room is %q, not accepted", origin, got)
 	}
 	if r.roster.domain(server) != origin {
