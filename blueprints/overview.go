@@ -130,8 +130,11 @@ func question(method, uri string, body []byte) string {
 			parts = parts[1:]
 		}
 		parts = parts[1:]
-		if federation && len(parts) > 1 && parts[0] == "send" {
-			parts = parts[:1] // without the transaction's ID
+		switch { // without the ID of a transaction
+		case federation && len(parts) > 1 && parts[0] == "send":
+			parts = parts[:1]
+		case !federation && len(parts) == 5 && (parts[2] == "send" || parts[2] == "redact"):
+			parts = parts[:4]
 		}
 	}
 	for i, p := range parts {
@@ -152,7 +155,7 @@ func question(method, uri string, body []byte) string {
 func events(body []byte) string {
 	var types []string
 	add := func(event gjson.Result) {
-		kind := part(event.Get("type").String())
+		kind := eventType(event.Get("type").String())
 		if kind == "" || !event.Get("sender").Exists() {
 			return
 		}
@@ -177,14 +180,25 @@ func events(body []byte) string {
 	return strings.Join(types, ", ")
 }
 
+// eventType is the type of an event; a long one keeps its end, which says what it is about.
+func eventType(text string) string {
+	if dot := strings.LastIndexByte(text, '.'); dot > 0 && len(text) > longestPart {
+		text = "…" + text[dot+1:]
+	}
+	return part(text)
+}
+
+// longestPart is how many letters a piece of an overview's line has.
+const longestPart = 28
+
 // part is a piece of an overview's line: short, and without what would break the line up. Names that
 // are long keep their beginnings.
 func part(text string) string {
-	const longest, kept = 28, 8
+	const kept = 8
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029'
 	}), "_")
-	if runes := []rune(text); len(runes) > longest {
+	if runes := []rune(text); len(runes) > longestPart {
 		text = string(runes[:kept]) + "…"
 	}
 	return text

@@ -160,9 +160,15 @@ func (r *Room) FayJoins(t testing.TB) {
 // Visited is a public room that fay made; nobody else is in it.
 func Visited(t testing.TB, v matrix.RoomVersion, list ...Setting) *Room {
 	t.Helper()
+	return VisitedOn(t, NewScene(t), v, list...)
+}
+
+// VisitedOn is [Visited] on a scene that was set before, such as one with its own deployment.
+func VisitedOn(t testing.TB, scene *Scene, v matrix.RoomVersion, list ...Setting) *Room {
+	t.Helper()
 	settings := newSettings(list)
 	settings.options.Version = v
-	r := meet(t, NewScene(t), v)
+	r := meet(t, scene, v)
 	room, err := r.Peer.CreateRoom(r.Fay, settings.options)
 	if err != nil {
 		conform.HarnessError(t, "%v", err)

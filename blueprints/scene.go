@@ -56,6 +56,14 @@ func NewSceneOn(t testing.TB, deployment deploy.Deployment) *Scene {
 	return s
 }
 
+// NewSceneAlone is [NewScene] on a homeserver of the test's own, hs1, which the test may restart. It skips the test
+// when the homeservers under test do not offer a room version.
+func NewSceneAlone(t testing.TB, v matrix.RoomVersion) *Scene {
+	t.Helper()
+	conform.NeedRoomVersion(t, conform.Server(t, "hs1"), v.ID)
+	return NewSceneOn(t, conform.FreshDeployment(t, 1))
+}
+
 // Server is a homeserver of the deployment by its alias, hs1 or another.
 func (s *Scene) Server(t testing.TB, alias string) deploy.Server {
 	t.Helper()

@@ -204,7 +204,15 @@ func (w *walk) senderAccount(v gjson.Result) {
 	case !isAccountKey(key.Str):
 		w.depart("MSC4243-CS-03", rightKey, "%s by %s has the key %q, which is none", eventID, sender, key.Str)
 	}
-	if id := account.Get("user_id"); id.Str != sender || id.Type != gjson.String {
+	id := account.Get("user_id")
+	if matrix.UserID(sender).Domain() == "invalid" {
+		// A sender of whom no name is known, and who is shown all the same (D-18, D-83).
+		if id.Exists() {
+			w.depart("MSC4243-CS-05", "no unsigned.sender_account.user_id of a sender who is not verified", "%s by %s has the user_id %s", eventID, sender, id.Raw)
+		}
+		return
+	}
+	if id.Str != sender || id.Type != gjson.String {
 		w.depart("MSC4243-CS-04", "unsigned.sender_account.user_id is the account name user ID of the sender",
 			"%s by %s has the user_id %s", eventID, sender, orNothing(id))
 	}

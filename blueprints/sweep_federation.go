@@ -83,6 +83,9 @@ func (c *pduCheck) accountKeys(version matrix.RoomVersion) {
 			c.depart("MSC4243-ID-03", "users are identified by account keys in "+field, string(id))
 		}
 	}
+	for _, told := range SenderAccounts(c.p.Raw) {
+		c.depart("MSC4243-CS-35", "no sender_account in what other servers are sent", told)
+	}
 	if request {
 		return
 	}
@@ -152,4 +155,12 @@ func Identified(pdu []byte) iter.Seq2[string, matrix.UserID] {
 			}
 		}
 	}
+}
+
+// SenderAccounts are what an event that a server was sent says in unsigned.sender_account.
+func SenderAccounts(pdu []byte) (told []string) {
+	if account := gjson.GetBytes(pdu, "unsigned.sender_account"); account.Exists() {
+		told = append(told, account.Raw)
+	}
+	return told
 }

@@ -16,7 +16,8 @@ type claim struct {
 	// sut: the key is one of a homeserver under test, for all that is known: it names the homeserver's
 	// domain, and no fake server holds it.
 	sut bool
-	// disowned: the domain is that of a fake server, which does not hold the key, or may have said so.
+	// disowned: the domain is that of a fake server, which does not hold the key, or may have said so; or that of a
+	// homeserver under test, and a fake server holds the key.
 	disowned bool
 }
 
@@ -40,7 +41,7 @@ func (k *knowledge) learnClaims(peers []*Peer) {
 		key := matrix.ServerName(e.Tuple().StateKey)
 		keys, fake := held[domain]
 		k.claims[key] = append(k.claims[key], claim{
-			domain: domain, sut: k.homeservers[domain] && !anywhere[key], disowned: fake && !keys[key],
+			domain: domain, sut: k.homeservers[domain] && !anywhere[key], disowned: fake && !keys[key] || k.homeservers[domain] && anywhere[key],
 		})
 	}
 }

@@ -42,7 +42,7 @@ func (s *Scene) record(t testing.TB, since time.Time) {
 		}
 		text = fmt.Sprintf("(%d bytes before this; set %s to a folder to keep all)\n%s", cut, conform.ArtifactsVariable, text[cut:])
 	}
-	t.Logf("what was on the wire:\n%s", text)
+	t.Logf("%s\n%s", conform.LineWire, text)
 }
 
 // transcript is everything that was on the wire since a time, in the order in which it began: first

@@ -10,6 +10,7 @@ import (
 
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -52,7 +53,7 @@ func (r *Room) MustHold(t testing.TB, eventID string) {
 }
 
 // ConfirmLate has the fake server confirm the account key of a user whom it has not confirmed before,
-// and waits until the homeserver under test has asked again. When and whether it does is its own affair
+// and waits until the homeserver under test has asked again and has taken in the answer. When and whether it does is its own affair
 // (MSC4243, "Server behaviour"): the test is skipped when it has not within the limit of a wait. A
 // message of the user's, sent at once, may be a reason to ask.
 func (r *Room) ConfirmLate(t testing.TB, user *fakeserver.User) {
@@ -70,6 +71,14 @@ func (r *Room) ConfirmLate(t testing.TB, user *fakeserver.User) {
 		conform.Skip(t, "the homeserver has not asked again for an unverified account key, which is its own affair: %v", err)
 	case err != nil:
 		conform.HarnessError(t, "%v", err)
+	}
+	// What is sent before the answer has been dealt with counts as history. The lists of members show when it
+	// has; a homeserver that has none of late members is left to the test.
+	err = wait.Until(t.Context(), wait.Limit()/2, user.Name()+" to be listed", func(context.Context) (bool, error) {
+		return r.Member(t, r.ClientID(user)) == "join", nil
+	})
+	if err != nil {
+		t.Log(err)
 	}
 }
 

@@ -37,7 +37,7 @@ type Config struct {
 	// Flood is how many made-up members the tests of floods send into a room.
 	Flood int `env:"COUNTERSIGN_FLOOD" default:"1000" help:"How many made-up members the tests of floods have join a room. 20000 is a load test of minutes."`
 	// Mutant is what the reference homeserver is to do wrong.
-	Mutant string `env:"COUNTERSIGN_MUTANT" help:"The name of a deliberate defect, a permitted variant or a dead server that the reference homeserver is to be, for the target 'embedded' only: 'countersign kill --list' prints them all. 'countersign kill' sets it."`
+	Mutant string `env:"COUNTERSIGN_MUTANT" help:"The name of a deliberate defect, a permitted variant or a dead server that the reference homeserver is to be: 'countersign kill --list' prints them all. Homeservers of every target that the suite starts are told, and 'countersign serve' and the reference image heed it; others know nothing of it. 'countersign kill' sets it, for the target 'embedded'."`
 	// Reached is a file for the names of the defects that could have shown.
 	Reached string `env:"COUNTERSIGN_REACHED" help:"A file to which the reference homeserver, as the target 'embedded', adds the names of the defects that would have shown. 'countersign kill' sets it."`
 	// Strict raises ambiguous requirements to failures.

@@ -52,6 +52,9 @@ type Server interface {
 	// Name is the Matrix server name, such as "hs1" or "localhost:41234".
 	Name() string
 
+	// Origin is where the server comes from, for the report.
+	Origin() Origin
+
 	// ClientURL is the base of the client-server API as seen from this process, without a
 	// trailing slash. It may change when a server is started again.
 	ClientURL() string

@@ -25,6 +25,8 @@ type ServerEnv struct {
 	RegistrationSharedSecret string `env:"COUNTERSIGN_REGISTRATION_SHARED_SECRET" help:"The secret of POST /_synapse/admin/v1/register, for homeservers that have this endpoint. Always 'complement', as in Complement's image contract."`
 	// AppServiceDir is a folder with registrations of application services.
 	AppServiceDir string `env:"COUNTERSIGN_APPSERVICE_DIR" help:"A folder with the registrations of application services, each in a file whose name ends in '.yaml', as images find them in '/complement/appservice'. It may be empty."`
+	// Mutant is what the reference homeserver is to do wrong, or empty.
+	Mutant string `env:"COUNTERSIGN_MUTANT" help:"What a run was told by the variable of this name, for 'countersign serve', which errs in this way. Containers are given it, too. It is not there when a run was told nothing, and is no concern of other homeservers."`
 }
 
 // Environ is the variables as NAME=value. Empty fields are left out.

@@ -79,7 +79,7 @@ type Unsolicited struct {
 type NamedAnswer struct {
 	// Name is unique, and fit for a test name.
 	Name string
-	// Case is the row of the catalogue's matrix M2, "S1" to "S25".
+	// Case is the row of the catalogue's matrix M2, "S1" to "S25"; "S26" is what a signature does not cover.
 	Case string
 	// Answer is the answer.
 	Answer AccountAnswer
@@ -138,6 +138,8 @@ func AccountAnswers() []NamedAnswer {
 		{"hang", "S24", AccountAnswer{Manner: Hang}},
 		{"redirect", "S24", AccountAnswer{Status: http.StatusTemporaryRedirect, Body: "{}", Header: http.Header{
 			"Location": {"https://elsewhere.invalid/_matrix/federation/v1/query/accounts"}}}},
+		{"unsigned-beside", "S26", AccountAnswer{LateEdits: edits("unsigned", `{"age":1}`)}},
+		{"signed-by-others-too", "S26", AccountAnswer{LateEdits: edits("signatures.{elsewhere}", `{"ed25519:auto":"AAAA"}`)}},
 		{"erasure-missing", "S25", AccountAnswer{AnswerEdits: edits("erasure", "")}},
 		{"erasure-id-regresses", "S25", AccountAnswer{AnswerEdits: edits("erasure.id", "-1")}},
 		{"erasure-without-progress", "S25", AccountAnswer{AnswerEdits: []Edit{{"erasure.id", "{asked-id}"}, {"erasure.has_more", "true"}}}},

@@ -71,6 +71,7 @@ var accepts = map[string]string{
 	"erased-unsolicited": "bob", "erased-unsolicited-without-erasure": "bob", "unsolicited": "bob",
 	"unsolicited-for-other-domain": "bob", "erasure-missing": "bob", "erasure-id-regresses": "bob",
 	"erasure-without-progress": "bob", "erasure-beyond-the-limit": "bob",
+	"unsigned-beside": "bob", "signed-by-others-too": "bob",
 }
 
 func TestAccountAnswers(t *testing.T) {
@@ -140,7 +141,7 @@ func TestAccountAnswerTable(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, cases, 25)
+	require.Len(t, cases, 26)
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[fakeserver.AccountAnswer]()) {
 		require.True(t, used[field.Name], "no answer of the table uses %s", field.Name)
 	}

@@ -22,6 +22,8 @@ type RoomOptions struct {
 	// PowerLevels replaces members of the power levels' content; the rest is as the client-server
 	// API's defaults are. The creator has no place in it.
 	PowerLevels map[string]any
+	// NoPowerLevels leaves the power levels out.
+	NoPowerLevels bool
 	// State are further state events, sent by the creator in this order.
 	State []Draft
 	// ServerKey is the key by which the creator's server is known in a room with participation; the zero
@@ -74,12 +76,13 @@ func (r *Room) populate(creator *User, o RoomOptions) error {
 	if err := r.found(creator, create, o.ServerKey); err != nil {
 		return err
 	}
-	drafts := append([]Draft{
-		Membership(r.UserID(creator), "join"),
-		State("m.room.power_levels", "", powerLevels),
+	drafts := []Draft{Membership(r.UserID(creator), "join")}
+	if !o.NoPowerLevels {
+		drafts = append(drafts, State("m.room.power_levels", "", powerLevels))
+	}
+	drafts = append(append(drafts,
 		State("m.room.join_rules", "", joinRules),
-		State("m.room.history_visibility", "", map[string]any{"history_visibility": visibility}),
-	}, o.State...)
+		State("m.room.history_visibility", "", map[string]any{"history_visibility": visibility})), o.State...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, d := range drafts {

@@ -33,7 +33,8 @@ type Petition struct {
 	Made     *Response
 	// Submission is how the request was handed in; see [Petition.Submit].
 	Submission Submission
-	// Event is the request as the resident server returned it, and Answer the whole answer.
+	// Event is the request as the resident server returned it or, when it returned none, as it was handed in
+	// (D-34: the answers of handshakes need not have the event). Answer is the whole answer.
 	Event  *matrix.Event
 	Answer *Response
 }
@@ -204,6 +205,14 @@ func (p *Petition) Finish(f Forged, r *Response) error {
 	if r.Status/100 != 2 {
 		return &StatusError{Server: p.Via, Request: strings.TrimSpace(p.Submission.Method + " send_participation"), Response: r}
 	}
+	if !r.Get("event").Exists() {
+		event, err := f.Event()
+		if err != nil {
+			return fmt.Errorf("the request that was handed in: %w", err)
+		}
+		p.Event, p.Answer = event, r
+		return nil
+	}
 	pdu := p.server.received(p.Version, []byte(r.Get("event").Raw), p.Via, OpSendParticipation)
 	switch {
 	case pdu.Event == nil:
@@ -216,10 +225,13 @@ func (p *Petition) Finish(f Forged, r *Response) error {
 }
 
 // Authorised reports whether the returned request carries the good signature of the server that it names. The
-// error says what is wrong.
+// error says what is wrong. Of a request that was not returned nobody can tell.
 func (p *Petition) Authorised() error {
 	if p.Event == nil {
-		return errors.New("no request was returned")
+		return errors.New("no request was accepted")
+	}
+	if !p.Answer.Get("event").Exists() {
+		return nil
 	}
 	return p.Event.VerifyServerKey(p.Event.RequestAuthorisedVia())
 }

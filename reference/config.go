@@ -50,7 +50,7 @@ func (c Config) check() error {
 	if _, err := matrix.ParseServerName(c.ServerName); err != nil {
 		return err
 	}
-	if c.Defect != "" && !isDefect(c.Defect) {
+	if c.Defect != "" && !IsDefect(c.Defect) {
 		return fmt.Errorf("there is no mutant, variant or dead server %q", c.Defect)
 	}
 	switch {

@@ -18,11 +18,11 @@ func Mutants() []Mutant {
 	return slices.Concat(signingMutants[:], ruleMutants[:], accountMutants[:], inviteMutants[:], joinMutants[:],
 		visibilityMutants[:], translationMutants[:], ephemeralMutants[:], serverMutants[:],
 		participationMutants[:], serverKeyMutants[:],
-		portableMutants[:], companyMutants[:], v12Mutants[:], consensusMutants[:])
+		portableMutants[:], companyMutants[:], standingMutants[:], v12Mutants[:], consensusMutants[:], retrofitMutants[:])
 }
 
-// isDefect reports whether a mutant, a variant or a dead server has the name.
-func isDefect(name string) bool {
+// IsDefect reports whether a mutant, a variant or a dead server has the name.
+func IsDefect(name string) bool {
 	return slices.ContainsFunc(Mutants(), func(m Mutant) bool { return m.Name == name }) ||
 		slices.ContainsFunc(Variants(), func(v Variant) bool { return v.Name == name }) ||
 		slices.ContainsFunc(DeadServers(), func(d DeadServer) bool { return d.Name == name })

@@ -72,6 +72,8 @@ var participationMutants = [...]Mutant{
 	{"BelieveCitedParticipation", "MSC4345-FORGE-17", "goes by the participation that an event cites, though the server was revoked in the meantime"},
 	{"LetRevokedServersAuthoriseJoins", "MSC4345-FLOW-21", "takes restricted joins that a user of a revoked server authorises"},
 	{"IgnoreTheAuthorisersServerKey", "MSC4345-FLOW-21", "does not check whether the authoriser's server key has signed a restricted join"},
+	{"ForgetRequestsAtRestart", "MSC4345-AUTH-14", "forgets at a restart which servers have requested"},
+	{"ForgetRevocationsAtRestart", "MSC4345-AUTH-19", "forgets at a restart which servers were revoked"},
 }
 
 // serverKeyMutants err about server keys, the signatures by them, and the requests to participate (MSC4345,
@@ -111,5 +113,6 @@ var serverKeyMutants = [...]Mutant{
 	{"TakeAnyParticipation", "MSC4345-FORGE-22", "signs anything that is handed in as a request"},
 	{"SignAnyRequestTemplate", "MSC4345-FORGE-23", "completes and signs whatever template of a request it is given"},
 	{"RequestForOtherKeys", "MSC4345-FORGE-23", "completes and signs a template of a request of another key"},
-	{"RouteToVerifiedDomainsOnly", "MSC4345-PART-08", "sends events to no server whose domain it has not verified"},
+	{"RouteToVerifiedDomainsOnly", "MSC4345-PART-12", "sends events to no server whose domain it has not verified"},
+	{"LoseServerKeysAtRestart", "MSC4345-RV-07", "keeps its server keys in memory only"},
 }

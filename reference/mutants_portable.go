@@ -45,6 +45,7 @@ var portableMutants = [...]Mutant{
 	{"DropThePastOfRevokedServers", "MSC4348-MIG-10", "hides what a server has co-signed before it was revoked"},
 	{"FollowMovesInNewEventsOnly", "MSC4348-MIG-11", "takes what the old server of an account sends as if the account had not moved"},
 	{"RouteToServersWithoutUsers", "MSC4348-MIG-17", "sends events to accepted servers that no member is at any more"},
+	{"ForgetMovesAtRestart", "MSC4348-MIG-01", "forgets at a restart which accounts have moved to another server"},
 }
 
 // companyMutants err about who other servers and accounts are, and what clients are told of it (MSC4345,
@@ -70,4 +71,5 @@ var companyMutants = [...]Mutant{
 	{"ShowTheLatestDomain", "MSC4348-ACCT-05", "shows the domain where the sender is now, not that of the event's co-signer"},
 	{"TrustInboundAccount", "MSC4348-ACCT-06", "shows clients the unsigned.account that another server has sent"},
 	{"HideNamelessAccounts", "MSC4348-ACCT-07", "hides messages of accounts whose name nobody has confirmed"},
+	{"VerifyNoDomainsAfterARestart", "MSC4345-KEYQ-01", "asks no domain for server keys once it was restarted"},
 }

@@ -51,4 +51,6 @@ var signingMutants = [...]Mutant{
 	{"AskForServerKeys", "MSC4243-KEY-08", "asks the sender's server for its keys before it checks a signature"},
 	{"RefuseForeignSignatures", "MSC4243-SIG-03", "refuses events with signatures of others that it cannot check"},
 	{"RefuseOtherKeyIDs", "MSC4243-FORGE-13", "refuses events with a signature under a key ID that it does not know"},
+	{"SignForGuestsWithTheServerKey", "MSC4243-SIG-12", "signs the events of guests with the server's key, as if they had no account key"},
+	{"LeavePolicySignaturesOut", "MSC4243-ACL-04", "asks policy servers for their signature, and sends events without it"},
 }

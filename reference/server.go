@@ -92,11 +92,10 @@ func (s *Server) assemble() error {
 	})
 	s.queue = fed.NewQueue(s.db, s.client, logger)
 	s.keys = fed.NewKeyRing(s.db, s.client, time.Now)
-	serverKeys, err := participant.NewKeys(s.db)
+	serverKeys, err := participant.NewKeys(s.db, defects)
 	if err != nil {
 		return err
 	}
-	serverKeys.Defects = defects
 	s.domains = participant.NewDomains(participant.DomainsOptions{
 		ServerName: name, Keys: serverKeys, Peers: s.client, Logger: logger, Clock: time.Now, Defects: defects,
 	})

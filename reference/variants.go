@@ -16,7 +16,7 @@ type Variant struct {
 
 // Variants are all variants.
 func Variants() []Variant {
-	return slices.Concat(variants[:], participationVariants[:], consensusVariants[:])
+	return slices.Concat(variants[:], participationVariants[:], consensusVariants[:], habitVariants[:])
 }
 
 var variants = [...]Variant{

@@ -42,6 +42,9 @@ type packageState struct {
 	output tail
 	// told says that the package printed why its tests cannot run.
 	told bool
+	// reason is the place among the errors of what the package told, or -1 when another one had told
+	// the same before.
+	reason int
 	// red says that a test of the package failed.
 	red bool
 	// crash is how the package's process ended, if it did not end by itself.
@@ -100,7 +103,11 @@ func (c *Collector) Read(r io.Reader) error { return events(r, c.event) }
 // Fail records why tests could not run, such as an interrupted run.
 func (c *Collector) Fail(reason string) {
 	reason = strings.TrimSpace(reason)
-	if reason != "" && !slices.Contains(c.errors, reason) {
+	said := slices.ContainsFunc(c.errors, func(before string) bool {
+		sentence, _ := SplitReason(before)
+		return sentence == reason
+	})
+	if reason != "" && !said {
 		c.errors = append(c.errors, reason)
 	}
 }
@@ -180,8 +187,15 @@ func (c *Collector) event(e *event) {
 func (c *Collector) line(p *packageState, output string) {
 	line := strings.TrimRight(output, "\n")
 	if reason, ok := strings.CutPrefix(line, verdict.LineError); ok {
-		p.told = true
+		before := len(c.errors)
 		c.Fail(reason)
+		p.told, p.reason = true, -1
+		if len(c.errors) > before {
+			p.reason = before
+		}
+	}
+	if more, ok := strings.CutPrefix(line, verdict.LineMore); ok && p.told && p.reason >= 0 {
+		c.errors[p.reason] += "\n" + withoutSecrets(more)
 	}
 	if text, ok := strings.CutPrefix(line, verdict.LineKept); ok && c.OnKept != nil {
 		var kept verdict.Kept
@@ -295,6 +309,9 @@ func (c *Collector) closeTests(p *packageState) {
 // closeTest judges a test of the top level and forgets everything that a report does not show.
 func (c *Collector) closeTest(p *packageState, top *node) {
 	judged := judge(c.catalogue, p.suite, top, &p.crash)
+	for i := range judged {
+		judged[i].withoutSecrets()
+	}
 	c.tests = fold(c.tests, c.places, judged)
 	delete(p.top, top.name)
 	top.walk(func(n *node) {

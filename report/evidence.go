@@ -41,7 +41,7 @@ func (e *Evidence) Transcript(t *Test, limit int) (string, *Overview, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("the transcript cannot be read: %w", err)
 	}
-	text := strings.ToValidUTF8(string(withoutSecrets(bytes.TrimSpace(raw))), "\uFFFD")
+	text := strings.ToValidUTF8(withoutSecrets(string(bytes.TrimSpace(raw))), "\uFFFD")
 	return clip(text, limit), ParseOverview(text), nil
 }
 
@@ -62,8 +62,18 @@ func clip(text string, limit int) string {
 		len(text)-len(head)-len(end), strings.ToValidUTF8(end, ""))
 }
 
-// secret matches the fields of the client API that let their reader in. A report is published; the
-// servers that it is about may live on.
-var secret = regexp.MustCompile(`("(?:access_token|refresh_token|password|mac|login_token)"\s*:\s*)"(?:[^"\\]|\\.)*"`)
+// secret matches the fields of the client API that let their reader in, also where the text was cut in
+// the middle of one. A report is published; the servers that it is about may live on.
+var secret = regexp.MustCompile(`("(?:access_token|refresh_token|password|mac|login_token)"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 
-func withoutSecrets(text []byte) []byte { return secret.ReplaceAll(text, []byte(`$1"(removed)"`)) }
+func withoutSecrets(text string) string { return secret.ReplaceAllString(text, `$1"(removed)"`) }
+
+// withoutSecrets takes secrets out of what is reported of a test. What it printed and said quotes the
+// requests that it made.
+func (t *Test) withoutSecrets() {
+	t.Expected, t.Observed, t.Output = withoutSecrets(t.Expected), withoutSecrets(t.Observed), withoutSecrets(t.Output)
+	for i := range t.Requirements {
+		about := &t.Requirements[i]
+		about.Expected, about.Observed = withoutSecrets(about.Expected), withoutSecrets(about.Observed)
+	}
+}

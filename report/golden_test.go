@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const mixedRun = `
 suite roomv12
-say countersign: fact: {"server":"hs1","name":"example-server","version":"1.4.0","room_versions":{"11":"stable","12":"stable","org.matrix.12.4243":"unstable"}}
+say countersign: fact: {"server":"hs1","target":"exec:./server","digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","name":"example-server","version":"1.4.0","room_versions":{"11":"stable","12":"stable","org.matrix.12.4243":"unstable"}}
 run TestCreate_RoomID
 covers TestCreate_RoomID RV12-CREATE-01
 pass TestCreate_RoomID 0.04
@@ -91,13 +91,15 @@ print TestLost lost_test.go:9: no room
 fail TestLost 0.01
 broken
 suite interop
-say countersign: error: hs2 did not answer GET /_matrix/client/versions within 30s; see its log above, or raise COUNTERSIGN_TIMEOUT_SCALE
+say countersign: error: hs2: the command "./server" ended with exit status 1 before it answered GET /_matrix/client/versions; run it by hand to see why
+say countersign: more: the last lines of its log:
+say countersign: more: cannot open the database <hs2.db>: no space left
 broken
 `
 
 const allPass = `
 suite roomv12
-say countersign: fact: {"server":"hs1","name":"countersign","version":"v1.2.3","room_versions":{"12":"stable","org.matrix.12.4243":"unstable"}}
+say countersign: fact: {"server":"hs1","target":"embedded","name":"countersign","version":"v1.2.3","room_versions":{"12":"stable","org.matrix.12.4243":"unstable"}}
 run TestCreate
 covers TestCreate RV12-CREATE-01
 covers TestCreate RV12-CREATE-02

@@ -16,7 +16,7 @@ func judge(catalogue *requirements.Catalogue, suite string, top *node, crashed *
 	var judged []Test
 	var visit func(n *node, covered bool)
 	visit = func(n *node, covered bool) {
-		if n.unselected {
+		if n.leftOut() {
 			return
 		}
 		covers := len(n.covers) > 0
@@ -138,6 +138,9 @@ func (e *evidence) add(n *node, crashed *crash) {
 	}
 	childFailed := false
 	for _, child := range n.children {
+		if child.leftOut() {
+			continue
+		}
 		if len(child.covers) == 0 {
 			e.add(child, crashed)
 		} else if child.outcome == "fail" && n.outcome == "fail" {
@@ -152,6 +155,16 @@ func (e *evidence) add(n *node, crashed *crash) {
 	if n.outcome == "skip" && len(n.findings) == 0 {
 		e.skipped = cmp.Or(e.skipped, failure(n))
 	}
+}
+
+// leftOut reports whether the run did not ask for the test, or for any of its subtests, so that it says
+// nothing. What has gone wrong is told whether or not it was asked for.
+func (n *node) leftOut() bool {
+	if n.unselected {
+		return true
+	}
+	asked := slices.ContainsFunc(n.children, func(child *node) bool { return !child.leftOut() })
+	return len(n.children) > 0 && !asked && n.outcome == "pass" && len(n.findings) == 0
 }
 
 // unexplained reports whether a failed test failed in another way than by its findings: it has
@@ -243,10 +256,11 @@ func ownFindings(n *node) []verdict.Finding {
 	})
 }
 
-// failure is what a failed or skipped test printed, on one line.
+// failure is what a failed or skipped test printed, on one line, without the wire.
 func failure(n *node) string {
 	const limit = 600
-	line := strings.Join(strings.Fields(tidy(n.output.String())), " ")
+	said, _, _ := strings.Cut(tidy(n.output.String()), verdict.LineWire)
+	line := strings.Join(strings.Fields(said), " ")
 	if len(line) > limit {
 		line = strings.ToValidUTF8(line[:limit], "") + "..."
 	}

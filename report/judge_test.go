@@ -174,6 +174,34 @@ func TestJudge(t *testing.T) {
 			script: "run TestA\nunselected TestA 1\nskip TestA\nok",
 			exit:   ExitNothingRan,
 		},
+		"subtests that the run did not ask for say nothing about their parent": {
+			script: `
+				run TestA
+				covers TestA MSC4243-SIG-01
+				run TestA/send
+				unselected TestA/send 1
+				skip TestA/send
+				run TestA/backfill
+				covers TestA/backfill MSC4243-SIG-01
+				pass TestA/backfill
+				pass TestA
+				run TestB
+				covers TestB MSC4243-SIG-02
+				run TestB/send
+				unselected TestB/send 1
+				skip TestB/send
+				pass TestB
+				run TestC
+				covers TestC MSC4243-SIG-03
+				run TestC/send
+				unselected TestC/send 1
+				skip TestC/send
+				fail TestC
+				broken`,
+			requirements: map[string]verdict.Verdict{"MSC4243-SIG-01": "PASS", "MSC4243-SIG-03": "FAIL"},
+			tests:        map[string]verdict.Verdict{"TestA": "PASS", "TestA/backfill": "PASS", "TestC": "FAIL"},
+			exit:         ExitNonConformance,
+		},
 		"an empty run": {script: "ok", exit: ExitNothingRan},
 		"an unreadable finding": {
 			script:       "run TestA\ncovers TestA MSC4243-SIG-01\nfinding TestA {\"verdict\":\"GOOD\"}\npass TestA\nok",
@@ -201,6 +229,40 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What was on the wire is shown by itself.
+func TestCollect_TellsTheFailureWithoutTheWire(t *testing.T) {
+	run := collect(t, `
+		run TestA
+		covers TestA MSC4243-SIG-01
+		print TestA a_test.go:1: no such event
+		print TestA transcript.go:45: what was on the wire:
+		print TestA GET /sync
+		fail TestA 0.01
+		broken`)
+	assert.Equal(t, "no such event", run.Tests[0].Observed)
+	assert.Contains(t, run.Tests[0].Output, "GET /sync")
+}
+
+// What a test says of a server quotes its own requests.
+func TestCollect_KeepsNoSecrets(t *testing.T) {
+	run := collect(t, `
+		run TestA
+		covers TestA MSC4243-SIG-01
+		print TestA a_test.go:1: > {"password":"hunter2"}
+		finding TestA {"verdict":"INCONCLUSIVE","observed":"> {\"password\":\"hunter2\"} < {\"access_token\":\"hunt\\"}
+		fail TestA 0.01
+		run TestB
+		covers TestB MSC4243-SIG-02
+		print TestB b_test.go:1: > {"password":"hunter2"
+		fail TestB 0.01
+		broken`)
+	text, err := Marshal(run)
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "hunt")
+	assert.Contains(t, run.Tests[0].Observed, `"access_token":"(removed)"`)
+	assert.Contains(t, run.Tests[1].Observed, `"password":"(removed)"`)
+}
+
 func orEmpty(m map[string]verdict.Verdict) map[string]verdict.Verdict {
 	all := map[string]verdict.Verdict{}
 	maps.Copy(all, m)
@@ -212,6 +274,11 @@ func TestCollect_PackageTrouble(t *testing.T) {
 		"a server that did not start, told by two packages": {
 			"suite a\nsay countersign: error: hs1 did not answer\nbroken\nsuite b\nsay countersign: error: hs1 did not answer\nbroken",
 			"hs1 did not answer",
+		},
+		"a server that said why": {
+			"suite a\nsay countersign: error: hs1 ended\nsay countersign: more: its log:\nsay countersign: more: \"access_token\":\"mine\"\nbroken\n" +
+				"suite b\nsay countersign: error: hs1 ended\nsay countersign: more: its log:\nbroken",
+			"hs1 ended\nits log:\n\"access_token\":\"(removed)\"",
 		},
 		"a package that does not compile": {"suite a\nnobuild a_test.go:1: undefined: x", "tests/a does not compile: a_test.go:1: undefined: x"},
 		"a failure outside of tests":      {"suite a\nsay could not close\nbroken", "tests/a failed outside of its tests: could not close"},

@@ -14,7 +14,8 @@ import (
 // Merge puts runs of different tests against the same server together, as if they had been one. The
 // runs must be of the same suite, target and strictness, and of the same implementations. Shards
 // must be complete: that one is missing is an error, so that a lost job is never taken for a success.
-// A test that is in several runs counts as repeated. The duration is that of the longest run. The
+// A test that is in several runs counts as repeated. Of images that each machine has built for itself, no
+// digest is named, and of the configuration only what all runs had. The duration is that of the longest run. The
 // runs are not changed.
 func Merge(catalogue *requirements.Catalogue, runs ...*Run) (*Run, error) {
 	if len(runs) == 0 {
@@ -30,6 +31,7 @@ func Merge(catalogue *requirements.Catalogue, runs ...*Run) (*Run, error) {
 	}
 	merged := *runs[0]
 	merged.Shard, merged.Command = nil, withoutShard(runs[0].Command)
+	merged.Configuration = maps.Clone(merged.Configuration)
 	merged.Errors, merged.Tests, merged.Expectations = []string{}, []Test{}, nil
 	places, facts, reasons := map[string]int{}, map[string]verdict.Fact{}, map[string]Reason{}
 	for _, run := range runs {
@@ -39,8 +41,12 @@ func Merge(catalogue *requirements.Catalogue, runs ...*Run) (*Run, error) {
 			merged.Started = run.Started
 		}
 		for _, fact := range run.Servers {
+			if before, ok := facts[fact.Server]; ok && before.Digest != fact.Digest {
+				fact.Digest = ""
+			}
 			facts[fact.Server] = fact
 		}
+		maps.DeleteFunc(merged.Configuration, func(name, value string) bool { return run.Configuration[name] != value })
 		for _, reason := range run.Errors {
 			if run.Shard != nil {
 				reason = fmt.Sprintf("shard %d of %d: %s", run.Shard.Index, run.Shard.Count, reason)
@@ -107,8 +113,14 @@ func fits(a, b *Run) error {
 	}
 	for _, one := range a.Servers {
 		for _, other := range b.Servers {
-			if one.Server == other.Server && (one.Name != other.Name || one.Version != other.Version || !maps.Equal(one.RoomVersions, other.RoomVersions)) {
+			if one.Server != other.Server {
+				continue
+			}
+			if one.Name != other.Name || one.Version != other.Version || !maps.Equal(one.RoomVersions, other.RoomVersions) {
 				return fmt.Errorf("the reports are of different servers: %s is %s %s and %s %s", one.Server, one.Name, one.Version, other.Name, other.Version)
+			}
+			if one.Target != other.Target {
+				return fmt.Errorf("the reports are of different servers: %s is %s and %s", one.Server, one.Target, other.Target)
 			}
 		}
 	}

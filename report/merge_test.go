@@ -2,6 +2,7 @@ package report
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,16 +42,35 @@ func TestMerge_OfSuitesIsTheWhole(t *testing.T) {
 	assert.Equal(t, string(before), string(after), "merging changes nothing")
 }
 
+// Machines that each build the image get images of different digests, and may be configured differently.
+func TestMerge_KeepsWhatIsTrueOfAll(t *testing.T) {
+	var runs []*Run
+	for i, digest := range []string{"sha256:a", "sha256:b", "sha256:a"} {
+		run := collect(t, allPass)
+		run.Servers[0].Digest = digest
+		run.Configuration = map[string]string{"COUNTERSIGN_FLOOD": "10", "COMPLEMENT_DEBUG": strconv.Itoa(i)}
+		runs = append(runs, run)
+	}
+	merged, err := Merge(smallCatalogue(t), runs...)
+	require.NoError(t, err)
+	assert.Empty(t, merged.Servers[0].Digest)
+	assert.Equal(t, map[string]string{"COUNTERSIGN_FLOOD": "10"}, merged.Configuration)
+	assert.Len(t, runs[0].Configuration, 2, "merging changes nothing")
+}
+
 func TestMerge_Refuses(t *testing.T) {
 	catalogue := smallCatalogue(t)
 	for name, c := range map[string]struct {
 		change func(*Run)
 		want   string
 	}{
-		"another commit":  {func(r *Run) { r.Suite.Commit = "ff" }, "different suites"},
-		"another target":  {func(r *Run) { r.Target = "docker:x" }, "different targets"},
-		"another mode":    {func(r *Run) { r.Strict = true }, "different strictness"},
-		"another server":  {func(r *Run) { r.Servers = []verdict.Fact{{Server: "hs1", Name: "countersign", Version: "v9"}} }, "different servers: hs1 is countersign v1.2.3 and countersign v9"},
+		"another commit": {func(r *Run) { r.Suite.Commit = "ff" }, "different suites"},
+		"another target": {func(r *Run) { r.Target = "docker:x" }, "different targets"},
+		"another mode":   {func(r *Run) { r.Strict = true }, "different strictness"},
+		"another server": {func(r *Run) { r.Servers = []verdict.Fact{{Server: "hs1", Name: "countersign", Version: "v9"}} }, "different servers: hs1 is countersign v1.2.3 and countersign v9"},
+		"another image": {func(r *Run) {
+			r.Servers = []verdict.Fact{{Server: "hs1", Target: "docker:a", Name: "countersign", Version: "v1.2.3", RoomVersions: r.Servers[0].RoomVersions}}
+		}, "different servers: hs1 is embedded and docker:a"},
 		"no shard at all": {func(r *Run) { r.Shard = &Shard{1, 2} }, "not all of 2 shards"},
 		"an unknown requirement": {func(r *Run) {
 			r.Tests = append(r.Tests, Test{Suite: "a", Name: "b", Requirements: []RequirementVerdict{{ID: "MSC1-A-01"}}})

@@ -26,6 +26,9 @@ type Run struct {
 	Strict bool `json:"strict"`
 	// Command is the command line of the run, without the program's name.
 	Command []string `json:"command"`
+	// Configuration are the environment variables that configured the run, COUNTERSIGN_ and COMPLEMENT_,
+	// as far as they were set. What may be a secret is left out.
+	Configuration map[string]string `json:"configuration,omitempty"`
 	// Selected says that the run was asked for some of the tests only.
 	Selected bool `json:"selected,omitempty"`
 	// Shard is the part of the tests that ran; nil for all of them.
@@ -42,8 +45,9 @@ type Run struct {
 	Servers []verdict.Fact `json:"servers"`
 	// Summary counts the verdicts.
 	Summary Summary `json:"summary"`
-	// Errors are what kept tests from running at all, one sentence each: a server that did not
-	// start, a package that does not compile, an interrupted run.
+	// Errors are what kept tests from running at all: a server that did not start, a package that does
+	// not compile, an interrupted run. Each is one sentence; on the lines below it may stand more, such
+	// as the last lines of a server's log. See [SplitReason].
 	Errors []string `json:"errors"`
 	// Requirements are the requirements that the run judged, in the catalogue's order.
 	Requirements []Requirement `json:"requirements"`

@@ -25,8 +25,10 @@ func (p *Printer) problems(run *Run, tests map[string]*Test) {
 	for _, v := range [...]verdict.Verdict{verdict.XPass, verdict.Inconclusive, verdict.Error, verdict.Fail} {
 		if v == verdict.Error {
 			for _, reason := range run.Errors {
+				sentence, more := SplitReason(reason)
 				p.line("")
-				p.item(p.verdict(verdict.Error)+"  ", reason)
+				p.item(p.verdict(verdict.Error)+"  ", sentence)
+				p.quote(more)
 			}
 		}
 		for i := range run.Tests {
@@ -38,14 +40,14 @@ func (p *Printer) problems(run *Run, tests map[string]*Test) {
 		}
 		for i := range run.Requirements {
 			if r := &run.Requirements[i]; r.Verdict == v {
-				p.problem(r, tests)
+				p.problem(run, r, tests)
 			}
 		}
 	}
 }
 
 // problem shows one requirement with what was expected, what was seen, and what was on the wire.
-func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
+func (p *Printer) problem(run *Run, r *Requirement, tests map[string]*Test) {
 	p.line("\n%s  %s", p.verdict(r.Verdict), p.bold(r.ID))
 	p.item("  ", r.Says)
 	p.item("  ", fmt.Sprintf("(%s, %s; %s: %s)", r.Level, r.Profile, r.Proposal, r.Where))
@@ -73,7 +75,7 @@ func (p *Printer) problem(r *Requirement, tests map[string]*Test) {
 		p.item(field("and"), fmt.Sprintf("%d more with this verdict, such as %s", len(more), more[0]))
 	}
 	p.item(field("read"), "countersign explain "+r.ID)
-	p.item(field("repeat"), "countersign run --requirement "+r.ID)
+	p.line("%s%s", field("repeat"), run.Repeat(r.ID)) // in one piece, to be copied
 }
 
 // About is what a test says about the requirement; zero when it says nothing.
@@ -116,7 +118,7 @@ func (p *Printer) transcript(t *Test) {
 		p.line("    | cannot be read: %v", err)
 		return
 	}
-	p.quote(excerpt(string(withoutSecrets(text))))
+	p.quote(excerpt(withoutSecrets(string(text))))
 }
 
 func (p *Printer) quote(lines []string) {

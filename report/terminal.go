@@ -64,7 +64,7 @@ func (p *Printer) width() int { return cmp.Or(p.Width, 100) }
 // servers says what was tested.
 func (p *Printer) servers(run *Run) {
 	for _, s := range run.Servers {
-		name := strings.TrimSpace(s.Name + " " + s.Version)
+		name := Implementation(s)
 		versions := strings.Join(slices.Sorted(maps.Keys(s.RoomVersions)), ", ")
 		p.item(fmt.Sprintf("%-5s ", s.Server), fmt.Sprintf("%s; room versions: %s",
 			cmp.Or(name, "does not say what it is"), cmp.Or(versions, "none named")))

@@ -16,6 +16,12 @@ func (p *Printer) item(head, text string) {
 	}
 }
 
+// SplitReason parts an entry of [Run.Errors] into its sentence and the lines below it.
+func SplitReason(reason string) (sentence string, more []string) {
+	lines := strings.Split(reason, "\n")
+	return lines[0], lines[1:]
+}
+
 // field is the head of a line of evidence.
 func field(name string) string { return fmt.Sprintf("  %-12s", name) }
 

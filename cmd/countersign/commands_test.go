@@ -138,3 +138,21 @@ func TestPreflight_TellsUsageFromStart(t *testing.T) {
 	}
 	assert.NoError(t, preflight(context.Background(), nil))
 }
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	all, err := requirements.Default()
+	require.NoError(t, err)
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		for _, c := range []*checkout{newCheckout(t, nil), {t: t, root: t.TempDir()}} { // in a checkout and outside
+			r := c.run(args...)
+			require.Equal(t, 0, r.code, r.err)
+			assert.Regexp(t, `^countersign \S+, commit \S+, go`, r.out)
+			for _, p := range all.Proposals {
+				assert.Contains(t, r.out, p.ID+" ")
+				assert.Contains(t, r.out, p.Text.Revision[:12])
+			}
+		}
+	}
+	assert.Equal(t, report.ExitUsage, newCheckout(t, nil).run("version", "7").code)
+}

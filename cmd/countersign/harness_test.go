@@ -121,7 +121,7 @@ func (c *checkout) execute(ctx context.Context, folder string, a *app, args []st
 	var out, errs bytes.Buffer
 	a.out, a.err, a.getwd = &out, &errs, func() (string, error) { return folder, nil }
 	a.environ = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "COUNTERSIGN_TARGET=", "COUNTERSIGN_STRICT=",
-		"COUNTERSIGN_ARTIFACTS=", "COUNTERSIGN_TIMEOUT_SCALE=", "COMPLEMENT_BASE_IMAGE=")
+		"COUNTERSIGN_ARTIFACTS=", "COUNTERSIGN_MUTANT=", "COUNTERSIGN_TIMEOUT_SCALE=", "COMPLEMENT_BASE_IMAGE=")
 	r := result{code: a.execute(ctx, args), out: out.String(), err: errs.String()}
 	written := filepath.Join(folder, defaultReport)
 	if _, err := os.Stat(filepath.Join(written, report.FileName)); err == nil {

@@ -100,6 +100,7 @@ func (a *app) commands() []*cobra.Command {
 		a.killCommand(),
 		a.serveCommand(),
 		a.healthcheckCommand(),
+		a.versionCommand(),
 		exitCodesTopic(),
 	}
 }
@@ -123,10 +124,14 @@ and prints one verdict per requirement. Begin with:
 		SuggestionsMinimumDistance: 2,
 		Args:                       cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("version") {
+				return a.version(cmd)
+			}
 			return cmd.Help()
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.Flags().Bool("version", false, "print the version of the suite, as the command version does")
 	root.AddCommand(a.commands()...)
 	return root
 }

@@ -28,14 +28,15 @@ func (a *app) perform(ctx context.Context, all *requirements.Catalogue, p *plan,
 		return err
 	}
 	run := &report.Run{
-		Suite:    p.origin.identity(ctx),
-		Target:   p.target,
-		Strict:   p.strict,
-		Command:  p.command,
-		Selected: p.selected,
-		Shard:    p.shard,
-		Machine:  report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: p.origin.goVersion()},
-		Started:  time.Now().UTC().Truncate(time.Millisecond),
+		Suite:         p.origin.identity(ctx),
+		Target:        p.target,
+		Strict:        p.strict,
+		Command:       p.command,
+		Configuration: configuration(a.environ),
+		Selected:      p.selected,
+		Shard:         p.shard,
+		Machine:       report.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: p.origin.goVersion()},
+		Started:       time.Now().UTC().Truncate(time.Millisecond),
 	}
 	fmt.Fprintf(a.out, "Running %d tests of %s against %s.\n", len(p.tests), strings.Join(p.suites, " and "), p.target)
 

@@ -104,6 +104,15 @@ func TestRun_Report(t *testing.T) {
 	assert.Contains(t, r.out, filepath.Join("countersign-report", "report.json"))
 }
 
+// What was configured by variables is evidence, too. Secrets are not, nor what was set to nothing.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, map[string]string{"COUNTERSIGN_MUTANT": "AcceptUnsigned", "COMPLEMENT_HOST_MOUNTS": "/a:/b"}, configuration([]string{
+		"PATH=/bin", "HOME=/root", "COUNTERSIGN_MUTANT=Other", "COUNTERSIGN_MUTANT=AcceptUnsigned", "COMPLEMENT_HOST_MOUNTS=/a:/b",
+		"COUNTERSIGN_STRICT=1", "COUNTERSIGN_STRICT=", "COUNTERSIGN_REGISTRATION_SHARED_SECRET=x", "COMPLEMENT_REGISTRY_PASSWORD=x",
+	}))
+}
+
 func TestRun_TestsGetTheirConfiguration(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t, map[string]string{"suite": `

@@ -73,7 +73,8 @@ It serves clients as plain HTTP and other servers as HTTPS. With --ca-cert and -
 certificate for its server name itself; otherwise --tls-cert and --tls-key name one. Other servers
 are trusted when the authority of --ca-cert, or, without it, the system vouches for them. What is not
 given as a flag comes from the environment: COUNTERSIGN_SERVER_NAME and the other variables that
-docs/ENVIRONMENT.md lists for exec:COMMAND, and SERVER_NAME.
+docs/ENVIRONMENT.md lists for exec:COMMAND, and SERVER_NAME. With --mutant it errs on purpose, so that
+you can watch the tests notice: countersign kill --list prints the names.
 
   countersign serve --server-name localhost:8448 --client-addr localhost:8008 \
       --federation-addr localhost:8448 --data-dir ./data --ca-cert ca.crt --ca-key ca.key`,
@@ -97,6 +98,7 @@ docs/ENVIRONMENT.md lists for exec:COMMAND, and SERVER_NAME.
 	flags.StringVar(&o.RegistrationSharedSecret, "registration-shared-secret", o.RegistrationSharedSecret,
 		"the secret of /_synapse/admin/v1/register; without it that endpoint is closed")
 	flags.StringVar(&o.AppServiceDir, "appservice-dir", o.AppServiceDir, "a folder with the registrations (*.yaml) of application services")
+	flags.StringVar(&o.Mutant, "mutant", o.Mutant, "the name of a deliberate defect, a permitted variant or a dead server to be")
 	flags.BoolVar(&o.quiet, "quiet", false, "print nothing but warnings and errors")
 	return command
 }
@@ -112,6 +114,9 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		_ = config.ClientListener.Close()
 		_ = config.FederationListener.Close()
 		return exitf(report.ExitHarness, "%v", err)
+	}
+	if o.Mutant != "" {
+		config.Logger.Warn("this homeserver errs on purpose", "mutant", o.Mutant)
 	}
 	config.Logger.Info("serving", "server_name", o.ServerName,
 		"clients", config.ClientListener.Addr().String(), "servers", config.FederationListener.Addr().String())
@@ -129,14 +134,17 @@ func (o serveOptions) config(log io.Writer) (c reference.Config, err error) {
 	if o.DataDir == "" {
 		return c, exitf(report.ExitUsage, "there is no folder for data; give --data-dir, or set COUNTERSIGN_DATA_DIR")
 	}
+	if o.Mutant != "" && !reference.IsDefect(o.Mutant) {
+		return c, exitf(report.ExitUsage, "there is no mutant, variant or dead server %q; countersign kill --list prints them all, see --mutant and COUNTERSIGN_MUTANT", o.Mutant)
+	}
 	level := slog.LevelInfo
 	if o.quiet {
 		level = slog.LevelWarn
 	}
 	c = reference.Config{
 		ServerName: o.ServerName, DataDir: o.DataDir, RegistrationSharedSecret: o.RegistrationSharedSecret,
-		AppServiceDir: o.AppServiceDir,
-		Logger:        slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
+		AppServiceDir: o.AppServiceDir, Defect: o.Mutant,
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
 	}
 	if c.Certificate, c.RootCAs, err = o.certificates(); err != nil {
 		return c, err

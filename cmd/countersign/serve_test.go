@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"countersign/deploy"
+	"countersign/reference"
 	"countersign/report"
 )
 
@@ -112,6 +115,7 @@ func TestServe_Refuses(t *testing.T) {
 		"give --server-name":               {report.ExitUsage, []string{"--server-name="}},
 		"give --data-dir":                  {report.ExitUsage, []string{"--data-dir="}},
 		"there is no certificate":          {report.ExitUsage, []string{"--ca-key="}},
+		"there is no mutant":               {report.ExitUsage, []string{"--mutant=Nobody"}},
 		"see --ca-cert":                    {report.ExitUsage, []string{"--ca-cert=/no/one"}},
 		"choose another --client-addr":     {report.ExitHarness, []string{"--client-addr", taken.Addr().String()}},
 		"choose another --federation-addr": {report.ExitHarness, []string{"--federation-addr", taken.Addr().String()}},
@@ -121,6 +125,32 @@ func TestServe_Refuses(t *testing.T) {
 		assert.Equal(t, change.code, r.code, says)
 		assert.Contains(t, r.oneLine(t), says)
 	}
+}
+
+// A homeserver that was told to err does so as a process of its own: this one is a server that answers 404 to
+// everything.
+func TestServe_ErrsOnPurpose(t *testing.T) {
+	t.Parallel()
+	ca, err := deploy.NewCA()
+	require.NoError(t, err)
+	files := t.TempDir()
+	for name, content := range map[string][]byte{"ca.crt": ca.CertPEM(), "ca.key": ca.KeyPEM()} {
+		require.NoError(t, os.WriteFile(filepath.Join(files, name), content, 0o600))
+	}
+	o, err := loadServeOptions([]string{"SERVER_NAME=hs1", "COUNTERSIGN_CLIENT_ADDR=127.0.0.1:0", "COUNTERSIGN_FEDERATION_ADDR=127.0.0.1:0",
+		"COUNTERSIGN_DATA_DIR=" + filepath.Join(files, "data"), "COUNTERSIGN_CA_CERT=" + filepath.Join(files, "ca.crt"),
+		"COUNTERSIGN_CA_KEY=" + filepath.Join(files, "ca.key"), "COUNTERSIGN_MUTANT=AnswersNotFound"})
+	require.NoError(t, err)
+	config, err := o.config(io.Discard)
+	require.NoError(t, err)
+	server, err := reference.Open(config)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(t.Context()) }()
+	err = healthcheck(t.Context(), config.ClientListener.Addr().String())
+	require.ErrorContains(t, err, "404")
+	require.NoError(t, server.Close())
+	require.NoError(t, <-ended)
 }
 
 func TestHealthcheck_ExitCodes(t *testing.T) {

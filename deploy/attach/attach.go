@@ -172,7 +172,7 @@ func Open(ctx context.Context, config deploy.Config, file string, aliases ...str
 		return nil, deploy.Usagef("attach:%s: %w", file, err)
 	}
 	servers, err := deploy.StartServers(ctx, aliases, func(ctx context.Context, alias string) (deploy.ManagedServer, error) {
-		s := &Server{alias: alias, description: f.Servers[alias]}
+		s := &Server{file: file, alias: alias, description: f.Servers[alias]}
 		return s, s.waitReady(ctx, &config)
 	})
 	if err != nil {

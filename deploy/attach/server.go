@@ -15,6 +15,7 @@ import (
 
 // Server is a homeserver that somebody else runs.
 type Server struct {
+	file        string
 	alias       string
 	description Description
 }
@@ -38,6 +39,9 @@ func (s *Server) Alias() string { return s.alias }
 
 // Name implements deploy.Server.
 func (s *Server) Name() string { return s.description.Name }
+
+// Origin implements deploy.Server. What runs there is not known.
+func (s *Server) Origin() deploy.Origin { return deploy.Origin{Target: "attach:" + s.file} }
 
 // ClientURL implements deploy.Server.
 func (s *Server) ClientURL() string { return strings.TrimRight(s.description.Client, "/") }

@@ -29,7 +29,7 @@ func (f *Fleet) create(ctx context.Context, alias, image string) (id string, err
 	created, err := f.engine.ContainerCreate(ctx,
 		&container.Config{
 			Image:        image,
-			Env:          append([]string{"SERVER_NAME=" + alias}, f.config.SharedEnviron()...),
+			Env:          f.environ(alias),
 			Labels:       f.labelsFor(alias),
 			ExposedPorts: nat.PortSet{clientPort: {}, federationPort: {}},
 		},
@@ -53,6 +53,13 @@ func (f *Fleet) create(ctx context.Context, alias, image string) (id string, err
 		return "", errors.Join(err, remove(ctx, f.engine, created.ID))
 	}
 	return created.ID, nil
+}
+
+// environ is what a container finds in its environment: its name, a deliberate defect for the reference
+// homeserver, and what is shared with all containers.
+func (f *Fleet) environ(alias string) []string {
+	environ := append([]string{"SERVER_NAME=" + alias}, deploy.ServerEnv{Mutant: f.config.Mutant}.Environ()...)
+	return append(environ, f.config.SharedEnviron()...)
 }
 
 // contents are the files that a container finds: the authority, and the registrations of application

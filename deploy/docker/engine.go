@@ -90,26 +90,26 @@ func Check(ctx context.Context, config deploy.Config, images ...string) error {
 		return err
 	}
 	for _, image := range images {
-		if err := checkImage(ctx, &config, engine, image); err != nil {
+		if _, err := lookUpImage(ctx, &config, engine, image); err != nil {
 			return closing(engine, err)
 		}
 	}
 	return engine.Close()
 }
 
-func checkImage(ctx context.Context, config *deploy.Config, engine *client.Client, image string) error {
+func lookUpImage(ctx context.Context, config *deploy.Config, engine *client.Client, image string) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, config.Scaled(engineTimeout))
 	defer cancel()
-	_, err := engine.ImageInspect(ctx, image)
+	found, err := engine.ImageInspect(ctx, image)
 	switch {
 	case err == nil:
-		return nil
+		return found.ID, nil
 	case cerrdefs.IsNotFound(err):
-		return deploy.Startf("the Docker engine has no image %q; build it, or get it with: docker pull %s", image, image)
+		return "", deploy.Startf("the Docker engine has no image %q; build it, or get it with: docker pull %s", image, image)
 	case cerrdefs.IsInvalidArgument(err):
-		return deploy.Usagef("%q is not the name of an image: %w", image, plain(err))
+		return "", deploy.Usagef("%q is not the name of an image: %w", image, plain(err))
 	default:
-		return deploy.Startf("the Docker engine cannot look up the image %q: %w", image, plain(err))
+		return "", deploy.Startf("the Docker engine cannot look up the image %q: %w", image, plain(err))
 	}
 }
 

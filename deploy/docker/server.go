@@ -30,7 +30,9 @@ type Server struct {
 	fleet *Fleet
 	alias string
 	image string
-	id    string
+	// imageID is what the name of the image stood for when the container was made.
+	imageID string
+	id      string
 
 	// life ends with Close, and with it any Start that is under way.
 	life context.Context
@@ -49,7 +51,8 @@ type Server struct {
 // its server name and its name on the network. Errors are of type *deploy.Error; the container is
 // gone then.
 func (f *Fleet) Start(ctx context.Context, alias, image string) (*Server, error) {
-	if err := checkImage(ctx, &f.config, f.engine, image); err != nil {
+	imageID, err := lookUpImage(ctx, &f.config, f.engine, image)
+	if err != nil {
 		return nil, err
 	}
 	// The engine would go on making a container that nobody waits for, and nobody would remove it.
@@ -59,7 +62,7 @@ func (f *Fleet) Start(ctx context.Context, alias, image string) (*Server, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{fleet: f, alias: alias, image: image, id: id}
+	s := &Server{fleet: f, alias: alias, image: image, imageID: imageID, id: id}
 	s.life, s.end = context.WithCancel(context.Background())
 	f.config.Debugf("%s: container %s of %s", alias, id[:12], image)
 	if err := s.Start(ctx); err != nil {
@@ -81,6 +84,11 @@ func (s *Server) Alias() string { return s.alias }
 
 // Name implements deploy.Server: servers in containers are named by their aliases.
 func (s *Server) Name() string { return s.alias }
+
+// Origin implements deploy.Server, with the ID of the image.
+func (s *Server) Origin() deploy.Origin {
+	return deploy.Origin{Target: "docker:" + s.image, Digest: s.imageID}
+}
 
 // ClientURL implements deploy.Server.
 func (s *Server) ClientURL() string {

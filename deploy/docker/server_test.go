@@ -282,3 +282,10 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "0123456789", short.String())
 }
+
+func TestContainersAreToldOfAMutant(t *testing.T) {
+	f := &Fleet{config: deploy.Config{ShareEnvPrefix: "PASS_", Environ: []string{"PASS_LOG_LEVEL=debug"}}}
+	require.Equal(t, []string{"SERVER_NAME=hs1", "LOG_LEVEL=debug"}, f.environ("hs1"))
+	f.config.Mutant = "ErrInThisWay"
+	require.Equal(t, []string{"SERVER_NAME=hs1", "COUNTERSIGN_MUTANT=ErrInThisWay", "LOG_LEVEL=debug"}, f.environ("hs1"))
+}

@@ -175,6 +175,9 @@ func (s *Server) Alias() string { return s.options.Alias }
 // Name implements deploy.Server.
 func (s *Server) Name() string { return s.name }
 
+// Origin implements deploy.Server. The server is a part of the test process, and so of the suite.
+func (s *Server) Origin() deploy.Origin { return deploy.Origin{Target: "embedded"} }
+
 // ClientURL implements deploy.Server.
 func (s *Server) ClientURL() string { return "http://" + s.clientAddr }
 

@@ -104,6 +104,7 @@ func prepare(options Options) (*Server, error) {
 		DataDir:                  filepath.Join(dir, "data"),
 		RegistrationSharedSecret: deploy.RegistrationSharedSecret,
 		AppServiceDir:            filepath.Join(dir, "appservices"),
+		Mutant:                   options.Config.Mutant,
 	}
 	if err := s.writeFiles(); err != nil {
 		return nil, errors.Join(deploy.Startf("%s: %w", options.Alias, err), os.RemoveAll(dir))
@@ -154,6 +155,11 @@ func (s *Server) Alias() string { return s.options.Alias }
 
 // Name implements deploy.Server.
 func (s *Server) Name() string { return s.env.ServerName }
+
+// Origin implements deploy.Server, with the digest of the program that the command names.
+func (s *Server) Origin() deploy.Origin {
+	return deploy.Origin{Target: "exec:" + s.options.Command.Line, Digest: deploy.FileDigest(s.options.Command.Path)}
+}
 
 // ClientURL implements deploy.Server.
 func (s *Server) ClientURL() string { return "http://" + s.env.ClientAddr }
@@ -206,8 +212,8 @@ func (s *Server) waitReady(ctx context.Context, c *child) error {
 	var failure *deploy.Error
 	switch {
 	case errors.Is(err, errEnded):
-		failure = deploy.Startf("%s: the command %q ended with %s before it answered GET /_matrix/client/versions at %s; run it by hand to see why",
-			s.options.Alias, s.options.Command.Line, c.outcome(), s.env.ClientAddr)
+		failure = deploy.Startf("%s: the command %q ended with %s before it answered GET /_matrix/client/versions; run it by hand to see why",
+			s.options.Alias, s.options.Command.Line, c.outcome())
 	case errors.Is(err, errTooLate):
 		failure = deploy.Startf("%s: the command %q is not ready after %v: %w; if it is only slow, raise COMPLEMENT_SPAWN_HS_TIMEOUT_SECS",
 			s.options.Alias, s.options.Command.Line, timeout, lastProbe(err))

@@ -88,6 +88,17 @@ func TestServerMeetsTheContract(t *testing.T) {
 	require.Nil(t, d.Server("hs2"))
 }
 
+func TestServersAreToldOfAMutant(t *testing.T) {
+	t.Setenv("COUNTERSIGN_MUTANT", "Inherited")
+	require.NotContains(t, get(t, start(t, fakehs.Healthy).ClientURL()+"/env"), "COUNTERSIGN_MUTANT")
+	o := options(t, fakehs.Healthy)
+	o.Config.Mutant = "ErrInThisWay"
+	s, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	require.Contains(t, get(t, s.ClientURL()+"/env"), "COUNTERSIGN_MUTANT=ErrInThisWay\n")
+	require.NoError(t, s.Close(t.Context()))
+}
+
 func TestRestartKeepsDataAndPorts(t *testing.T) {
 	s := start(t, fakehs.Healthy)
 	url, federation := s.ClientURL(), s.FederationAddr()

@@ -18,6 +18,10 @@ import (
 // read.
 const ArtifactsVariable = "COUNTERSIGN_ARTIFACTS"
 
+// LineWire is the line in a failed test's output below which it shows what was on the wire, where there
+// is no artifacts folder.
+const LineWire = verdict.LineWire
+
 // Transcript hands the path of a file to the report that holds what was on the wire during the
 // test, oldest exchange first, in text for people: the report shows its end beside a failure.
 func Transcript(t testing.TB, path string) {

@@ -15,7 +15,8 @@
 //
 // What concerns a whole package is a line of the test binary's output instead of an attribute. When
 // the tests cannot run at all, because a homeserver did not start, TestMain prints one line that
-// begins with verdict.LineError at the start of a line, and exits with code 2:
+// begins with verdict.LineError at the start of a line, whatever it has to add in lines that begin
+// with verdict.LineMore, and exits with code 2:
 //
 //	countersign: error: hs1 did not answer GET /_matrix/client/versions within 30s
 //

@@ -53,7 +53,8 @@ var shared atomic.Pointer[stage]
 // It starts the homeservers that the environment names, asks each what it is and which room
 // versions it offers, prints that for the report, runs the tests, and removes the homeservers
 // however the tests end. It does not return. When the homeservers cannot be brought up it prints
-// one line that begins with "countersign: error: " and exits with code 2.
+// one line that begins with "countersign: error: ", below it what a homeserver last said, each line
+// behind "countersign: more: ", and exits with code 2.
 //
 // Nothing is started when the tests are only listed.
 func Main(m *testing.M, options Options) {
@@ -63,40 +64,40 @@ func Main(m *testing.M, options Options) {
 	}
 	relaxCollector()
 	if err := raiseParallelism(); err != nil {
-		os.Exit(refuse(os.Stdout, os.Stderr, err))
+		os.Exit(refuse(os.Stdout, err))
 	}
-	os.Exit(runPackage(context.Background(), options, m.Run, os.Stdout, os.Stderr))
+	os.Exit(runPackage(context.Background(), options, m.Run, os.Stdout))
 }
 
 // runPackage is Main without the process around it. An interrupt is the deployment's to handle: it
 // closes itself and then ends the process.
-func runPackage(ctx context.Context, options Options, tests func() int, out, log io.Writer) (code int) {
+func runPackage(ctx context.Context, options Options, tests func() int, out io.Writer) (code int) {
 	config, err := deploy.ConfigFromEnvironment()
 	if err != nil {
-		return refuse(out, log, err)
+		return refuse(out, err)
 	}
 	if _, err := wait.Scale(); err != nil {
-		return refuse(out, log, err)
+		return refuse(out, err)
 	}
 	if folder := transcripts(config.Artifacts); folder != "" {
 		if err := os.RemoveAll(folder); err != nil { // what an earlier run has left
-			return refuse(out, log, fmt.Errorf("while removing old transcripts: %w; check %s", err, ArtifactsVariable))
+			return refuse(out, fmt.Errorf("while removing old transcripts: %w; check %s", err, ArtifactsVariable))
 		}
 	}
 	deployment, err := target.Open(ctx, config, aliases(max(options.Servers, 1))...)
 	if err != nil {
-		return refuse(out, log, err)
+		return refuse(out, err)
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait.Scaled(closeLimit))
 		defer cancel()
 		if err := deployment.Close(closing); err != nil {
-			code = refuse(out, log, fmt.Errorf("while removing the homeservers: %w", err))
+			code = refuse(out, fmt.Errorf("while removing the homeservers: %w", err))
 		}
 	}()
 	facts, err := probe(ctx, deployment)
 	if err != nil {
-		return refuse(out, log, err)
+		return refuse(out, err)
 	}
 	for _, server := range deployment.Servers() {
 		printFact(out, facts[server.Alias()])
@@ -105,7 +106,7 @@ func runPackage(ctx context.Context, options Options, tests func() int, out, log
 	code = tests()
 	if config.Keep {
 		if err := keep(deployment, config.Artifacts, out); err != nil {
-			return refuse(out, log, err)
+			return refuse(out, err)
 		}
 		<-ctx.Done() // an interrupt ends the process first, once the homeservers are removed
 	}
@@ -121,14 +122,12 @@ func aliases(count int) []string {
 	return names
 }
 
-// refuse prints why the tests cannot run: one line for the report, and whatever more there is to
-// say, such as a homeserver's last words, for a reader.
-func refuse(out, log io.Writer, err error) int {
-	first, rest, _ := strings.Cut(err.Error(), "\n")
-	first = strings.TrimSuffix(first, ":")
-	fmt.Fprintf(out, "\n%s%s\n", verdict.LineError, first)
-	if rest != "" {
-		fmt.Fprintln(log, rest)
+// refuse prints why the tests cannot run: one line, and below it a homeserver's last words, if any.
+func refuse(out io.Writer, err error) int {
+	reason, more, _ := strings.Cut(err.Error(), "\n")
+	fmt.Fprintf(out, "\n%s%s\n", verdict.LineError, reason)
+	for line := range strings.Lines(more) {
+		fmt.Fprintf(out, "%s%s\n", verdict.LineMore, strings.TrimRight(line, "\r\n"))
 	}
 	return exitStart
 }

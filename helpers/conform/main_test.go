@@ -70,9 +70,9 @@ func runStub(t *testing.T, refused string, tests func() int) (code int, out stri
 func runIt(t *testing.T, tests func() int) (code int, out string) {
 	t.Helper()
 	t.Cleanup(func() { shared.Store(nil) })
-	var output, log bytes.Buffer
-	code = runPackage(t.Context(), Options{Servers: 2}, tests, &output, &log)
-	t.Log(log.String(), output.String())
+	var output bytes.Buffer
+	code = runPackage(t.Context(), Options{Servers: 2}, tests, &output)
+	t.Log(output.String())
 	return code, output.String()
 }
 
@@ -98,6 +98,11 @@ func TestRunPackage_ProbesThenRunsThenCloses(t *testing.T) {
 	require.Equal(t, "hs1", fact.Server)
 	require.Equal(t, "Stub", fact.Name)
 	require.Equal(t, "0.1", fact.Version)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	require.Equal(t, "exec:'"+program+"'", fact.Target)
+	require.Equal(t, deploy.FileDigest(program), fact.Digest)
+	require.Regexp(t, "^sha256:[0-9a-f]{64}$", fact.Digest)
 	require.Equal(t, map[string]string{"12": "stable", "org.example.1.2": "unstable"}, fact.RoomVersions)
 }
 
@@ -142,12 +147,27 @@ func TestRunPackage_RefusesABadConfiguration(t *testing.T) {
 	}
 }
 
+// What a homeserver said before it ended stands below the reason, for the report.
+func TestRunPackage_TellsAServersLastWords(t *testing.T) {
+	t.Setenv("COUNTERSIGN_TARGET", `exec:sh -c 'echo reading; printf "no database\r\n" >&2; exit 3'`)
+	code, out := runIt(t, func() int { t.Error("the tests ran"); return 0 })
+	require.Equal(t, exitStart, code)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.True(t, strings.HasPrefix(lines[0], verdict.LineError), lines[0])
+	require.Contains(t, lines[0], "exit status 3")
+	require.Equal(t, []string{
+		verdict.LineMore + "the last lines of its log:", verdict.LineMore + "reading", verdict.LineMore + "no database",
+	}, lines[1:])
+}
+
 func requireRefused(t *testing.T, code int, out string, says ...string) {
 	t.Helper()
 	require.Equal(t, exitStart, code)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	require.Len(t, lines, 1, "one line")
 	require.True(t, strings.HasPrefix(lines[0], verdict.LineError), lines[0])
+	for _, more := range lines[1:] {
+		require.True(t, strings.HasPrefix(more, verdict.LineMore), more)
+	}
 	for _, text := range says {
 		require.Contains(t, lines[0], text)
 	}

@@ -41,7 +41,11 @@ func probe(ctx context.Context, deployment deploy.Deployment) (map[string]verdic
 }
 
 func probeServer(ctx context.Context, deployment deploy.Deployment, server deploy.Server) (verdict.Fact, error) {
-	fact := verdict.Fact{Server: server.Alias(), ServerName: server.Name(), RoomVersions: map[string]string{}}
+	origin := server.Origin()
+	fact := verdict.Fact{
+		Server: server.Alias(), Target: origin.Target, Digest: origin.Digest, ServerName: server.Name(),
+		RoomVersions: map[string]string{},
+	}
 	client := csapi.NewNamed("probe", server)
 	defer client.Close()
 	if err := client.RegisterAccount(ctx, "probe-"+strings.ToLower(rand.Text()), rand.Text()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	"countersign/helpers/csapi"
 	"countersign/helpers/must"
@@ -191,6 +192,27 @@ func TestRegisterFollowsTheFlow(t *testing.T) {
 	require.Equal(t, "D", client.DeviceID)
 }
 
+// A server need not take a stage before it has opened a session.
+func TestRegisterOpensASession(t *testing.T) {
+	var bodies []string
+	client := csapi.New(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		body := gjson.ParseBytes(text)
+		bodies = append(bodies, body.Get("auth").Raw)
+		switch {
+		case !body.Get("auth").Exists():
+			answer(w, 401, map[string]any{"session": "s", "flows": []any{map[string]any{"stages": []string{"m.login.dummy"}}}})
+		case body.Get("auth.session").Str == "s":
+			answer(w, 200, map[string]any{"user_id": "@u:hs1", "access_token": "token", "device_id": "D"})
+		default:
+			answer(w, 400, map[string]any{"errcode": "M_MISSING_PARAM", "error": "no session"})
+		}
+	}))
+	client.MustRegister(t, "u", "password")
+	require.Equal(t, "@u:hs1", client.UserID)
+	require.Len(t, bodies, 3)
+}
+
 func TestSyncAccumulates(t *testing.T) {
 	answers := []string{
 		`{"next_batch":"1","rooms":{"invite":{"!r":{"invite_state":{"events":[
@@ -222,4 +244,11 @@ func TestSyncAccumulates(t *testing.T) {
 	require.Len(t, room.Timeline, 3, "an event that is sent twice is seen once")
 	require.Equal(t, "old", room.State("m.room.topic", "").Get("content.topic").Str)
 	require.False(t, room.Has("$other"))
+}
+
+func TestResponse_TellsOfLimitedRates(t *testing.T) {
+	limited := &csapi.Response{Server: "hs1", Method: "POST", Target: "/register", Status: 429, Body: []byte(`{"errcode":"M_LIMIT_EXCEEDED"}`)}
+	require.True(t, strings.HasPrefix(limited.String(), "hs1 limits rates; switch its limits off while it is tested\nPOST /register"), limited)
+	limited.Status = 403
+	require.NotContains(t, limited.String(), "limits rates")
 }

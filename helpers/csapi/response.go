@@ -78,9 +78,13 @@ func (r *Response) MustString(t testing.TB, path string) string {
 // shownBody is how much of a body a message quotes. The transcript of a test must stay readable.
 const shownBody = 4096
 
-// String shows the exchange for a failure message: request line, request body, status, body.
+// String shows the exchange for a failure message: request line, request body, status, body. Of a
+// server that limits rates it says so first, because then the test is not about what it was about.
 func (r *Response) String() string {
 	var text strings.Builder
+	if r.Status == http.StatusTooManyRequests {
+		fmt.Fprintf(&text, "%s limits rates; switch its limits off while it is tested\n", r.Server)
+	}
 	user := r.User
 	if user == "" {
 		user = "(nobody)"

@@ -220,7 +220,7 @@ func (d *Directory) entry(key string) (json.RawMessage, error) {
 	if !ok {
 		return unknownKey(noAccount), nil
 	}
-	return d.sign(map[string]any{"account_name": name, "domain": d.ServerName}, a.Signer())
+	return d.sign(map[string]any{"account_name": plainName(name), "domain": d.ServerName}, a.Signer())
 }
 
 func unknownKey(reason string) json.RawMessage {
@@ -246,6 +246,8 @@ func errcodeOf(entry json.RawMessage) string {
 // the answer. D-11: the ID is a cursor, so that whoever goes on from the one that is returned gets
 // every key.
 func (d *Directory) erasures(q erasureQuery, entries map[string]json.RawMessage) (answer map[string]any, err error) {
+	epoch := d.erasureEpoch()
+	q.id = max(q.id-epoch, 0)
 	cursor, more := q.id, false
 	err = d.DB.View(func(tx *store.Tx) error {
 		table := tx.Table(tableErasures)
@@ -274,7 +276,7 @@ func (d *Directory) erasures(q erasureQuery, entries map[string]json.RawMessage)
 		})
 		return nil
 	})
-	answer = map[string]any{"id": cursor, "has_more": more}
+	answer = map[string]any{"id": cursor + epoch, "has_more": more}
 	if d.Defects.Has("LeaveHasMoreOut") {
 		delete(answer, "has_more")
 	}

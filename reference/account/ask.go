@@ -112,6 +112,7 @@ type inquiry struct {
 
 // begin has those keys asked for that are unverified.
 func (d *Directory) begin(subjects []subject) (inquiries []inquiry) {
+	var wanted []subject
 	for _, s := range subjects {
 		if s.user.Domain() == d.ServerName || d.Lookup(s.user).State != Unverified && !d.asksOnceMore(s.user) {
 			continue
@@ -119,27 +120,30 @@ func (d *Directory) begin(subjects []subject) (inquiries []inquiry) {
 		if _, _, err := matrix.ParseAccountKeyUserID(string(s.user)); err != nil {
 			continue
 		}
+		wanted = append(wanted, s)
+	}
+	d.mutex.Lock() // for all of them, so that a worker which is free meanwhile asks for all at once
+	for _, s := range wanted {
 		if done := d.enqueue(s); done != nil {
 			inquiries = append(inquiries, inquiry{s.source(), done})
 		}
 	}
+	d.mutex.Unlock()
 	d.startAskers()
 	return inquiries
 }
 
 // enqueue has a key asked for, unless it is too early to ask again, and returns what is closed when that
-// has been done.
+// has been done. d.mutex is held.
 func (d *Directory) enqueue(s subject) chan struct{} {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
 	if wait, ok := d.asking[s]; ok {
 		return wait
 	}
-	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) {
+	if a, ok := d.attempts[s]; ok && a.asked.Add(firstRetry).After(d.Clock()) && !d.Defects.Has("AskForEveryEvent") {
 		d.hasten(s, a)
 		return nil
 	}
-	if d.postponed(s) {
+	if d.postponed(s) && !d.Defects.Has("AskForEveryEvent") {
 		return nil
 	}
 	wait := make(chan struct{})
@@ -192,6 +196,7 @@ func (d *Directory) abandon() {
 func (d *Directory) askAll() {
 	defer d.group.Done()
 	for {
+		d.gather()
 		from, users, ok := d.nextSource()
 		if !ok {
 			return

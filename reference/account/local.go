@@ -114,8 +114,9 @@ func (d *Directory) Account(name string) (matrix.Account, error) {
 		minted = matrix.AccountFromSeed(seed[:])
 	}
 	result := minted
+	d.dawdle()
 	err = d.DB.Update(func(tx *store.Tx) error {
-		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil {
+		if seed := tx.Table(tableSeeds).Get(store.Key(name)); seed != nil && !d.Defects.Has("MintWithoutLooking") {
 			result, err = accountFromSeed(name, seed)
 			return err
 		}
@@ -167,7 +168,7 @@ func (d *Directory) LocalAccount(user matrix.UserID) (a matrix.Account, name str
 		return matrix.Account{}, "", false
 	}
 	a, ok, err := d.existing(name)
-	return a, name, ok && err == nil
+	return a, plainName(name), ok && err == nil
 }
 
 // localName is who has an account key on this server, and whether the key was this server's before
@@ -195,6 +196,15 @@ func (d *Directory) localName(key string) (name string, erased, ok bool) {
 // the key signs nothing any more. A user without a key needs no erasure. The name may be used again
 // and then gets another key.
 func (d *Directory) Erase(name string) error {
+	for _, kept := range d.keptUnder(name) {
+		if err := d.erase(kept); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Directory) erase(name string) error {
 	a, ok, err := d.existing(name)
 	if err != nil || !ok {
 		return err
@@ -255,7 +265,7 @@ func (d *Directory) Lookup(user matrix.UserID) Entry {
 	name, erased, ok := d.localName(user.Localpart())
 	switch {
 	case ok:
-		return Entry{State: Verified, Name: matrix.UserID("@" + name + ":" + string(d.ServerName))}
+		return Entry{State: Verified, Name: matrix.UserID("@" + plainName(name) + ":" + string(d.ServerName))}
 	case erased:
 		return Entry{State: Erased}
 	}
@@ -292,15 +302,16 @@ func (d *Directory) RoomUser(v matrix.RoomVersion, user matrix.UserID) (matrix.U
 
 // KeyUserIDs are the verified account key user IDs of an account name user ID, in the order in which
 // they were verified. Nothing is minted.
-func (d *Directory) KeyUserIDs(user matrix.UserID) []matrix.UserID {
+func (d *Directory) KeyUserIDs(user matrix.UserID) (keys []matrix.UserID) {
 	if user.Domain() != d.ServerName {
 		return d.remoteKeys(user)
 	}
-	a, ok, err := d.existing(user.Localpart())
-	if err != nil || !ok {
-		return nil
+	for _, name := range d.keptUnder(user.Localpart()) {
+		if a, ok, err := d.existing(name); err == nil && ok {
+			keys = append(keys, a.Key().UserID(d.ServerName))
+		}
 	}
-	return []matrix.UserID{a.Key().UserID(d.ServerName)}
+	return keys
 }
 
 // ClientUser is the user ID by which clients know a user of a room. ok is false when clients must not
@@ -314,6 +325,9 @@ func (d *Directory) ClientUser(v matrix.RoomVersion, user matrix.UserID) (name m
 	e := d.Lookup(user)
 	return e.Name, e.State == Verified
 }
+
+// Erased reports whether the owner of an account key user ID has been erased.
+func (d *Directory) Erased(user matrix.UserID) bool { return d.Lookup(user).State == Erased }
 
 // OnChange has f called whenever an account key user ID becomes Verified or Erased, after that has
 // been stored. f must not block.

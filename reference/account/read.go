@@ -89,7 +89,7 @@ func (d *Directory) readEntry(text string, entry json.RawMessage, domain matrix.
 	if json.Unmarshal(entry, &fields) != nil {
 		return Entry{}
 	}
-	if stringOf(fields["domain"]) != string(domain) && !d.Defects.Has("BelieveAnyDomain") {
+	if said := stringOf(fields["domain"]); said != string(domain) && !d.Defects.Has("BelieveAnyDomain") && !d.sameHost(said, domain) {
 		return Entry{}
 	}
 	said := Entry{}
@@ -104,6 +104,9 @@ func (d *Directory) readEntry(text string, entry json.RawMessage, domain matrix.
 		return Entry{}
 	}
 	if matrix.VerifyJSON(entry, text, matrix.AccountKeyID, key.PublicKey()) != nil && !d.mistakenProof(said) {
+		return Entry{}
+	}
+	if d.tooStrict(fields) {
 		return Entry{}
 	}
 	return said

@@ -43,13 +43,15 @@ type attempt struct {
 }
 
 func (d *Directory) remoteEntry(user matrix.UserID) (e Entry) {
-	if e, ok := d.entries.Get(user); ok {
+	if e, ok := d.entries.Get(user); ok && (e.State != Unverified || !d.Defects.Has("VerifyByKeyAlone")) {
 		return e
 	}
 	changes := d.changes.Load()
 	err := d.DB.View(func(tx *store.Tx) error {
 		r, err := getRemote(tx, user)
-		e = r.entry()
+		if e = r.entry(); e.State == Unverified {
+			e = d.entryOfKey(tx, user)
+		}
 		return err
 	})
 	if err != nil {
@@ -122,6 +124,9 @@ func (d *Directory) learn(said map[matrix.UserID]Entry) error {
 				return err
 			}
 			changes[user] = e
+			if err := d.eraseElsewhere(tx, user, e, changes); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -327,6 +327,9 @@ func (n *newRoom) initialEvents() ([]initialState, error) {
 		}
 		events = append(events, e)
 	}
+	if n.defects.Has("SetMoreState") {
+		events = append(events, initialState{Type: "org.countersign.extra", Content: mustJSON(map[string]bool{"extra": true})})
+	}
 	if n.request.Name != "" {
 		events = append(events, initialState{Type: "m.room.name", Content: mustJSON(map[string]string{"name": n.request.Name})})
 	}
@@ -352,6 +355,12 @@ func (n *newRoom) powerLevels() (json.RawMessage, error) {
 			// Creators only: replacing a room is for who made it (room version 12).
 			"m.room.tombstone": 150,
 		},
+	}
+	if n.defects.Has("WantMorePower") {
+		levels["state_default"], levels["ban"], levels["kick"], levels["redact"] = 75, 75, 75, 75
+	}
+	if n.version.HasParticipation() && n.defects.Has("WriteTheAcceptLevelDown") {
+		levels["accept"] = 100
 	}
 	for name, value := range n.request.PowerLevels {
 		levels[name] = value

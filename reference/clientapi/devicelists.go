@@ -301,6 +301,7 @@ func (a *API) keyChanges(c *call) (any, error) {
 		return nil, err
 	}
 	lists, err := a.deviceListsBetween(c.session, memberships, from, to)
+	lists.Changed = a.mistakenChanges(lists.Changed)
 	return map[string]any{"changed": nonNil(lists.Changed), "left": nonNil(lists.Left)}, err
 }
 

@@ -75,7 +75,7 @@ func (a *API) putTyping(c *call) (any, error) {
 		// account name, but in rooms with participation, which know their users by no other ID than the
 		// room's (D-45).
 		a.outbox.SendEDU(a.others(r.roomID), "m.typing", mustJSON(map[string]any{
-			"room_id": r.roomID, "user_id": r.shownAs, "typing": body.Typing,
+			"room_id": r.roomID, "user_id": r.namedInEDUs(), "typing": body.Typing,
 		}))
 	}
 	return empty()
@@ -161,7 +161,7 @@ func (a *API) read(r *reader, receiptType, eventID, thread string) error {
 	// D-20a, as for typing.
 	a.outbox.SendEDU(a.others(r.roomID), "m.receipt", mustJSON(map[string]any{
 		r.roomID: map[string]any{receiptRead: map[matrix.UserID]any{
-			r.shownAs: map[string]any{"event_ids": []string{eventID}, "data": data},
+			r.namedInEDUs(): map[string]any{"event_ids": []string{eventID}, "data": data},
 		}},
 	}))
 	return nil
@@ -181,7 +181,11 @@ func (a *API) eduUser(origin matrix.ServerName, roomID, named string) (matrix.Us
 	if !ok {
 		inRoom = user
 	}
-	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") {
+	if t.renames() && (inRoom == user && a.defects.Has("TakeEphemeralEventsByNameOnly") || inRoom != user && a.defects.Has("TakeEphemeralEventsByKeyOnly")) {
+		return "", false
+	}
+	if t.domainOf(user, inRoom) != origin && !a.defects.Has("TakeEphemeralEventsForAnyDomain") &&
+		!(info.Version.Identity == matrix.ServerKeyIdentity && a.defects.Has("LetServersTypeForEachOther")) {
 		return "", false
 	}
 	if m, _ := a.engine.Membership(roomID, inRoom); m.Membership != "join" && !a.defects.Has("TakeEphemeralEventsOfOutsiders") {
@@ -217,6 +221,9 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 			if !ok {
 				return true
 			}
+			if user, ok = a.mistakenReceipt(matrix.UserID(named.Str), user); !ok {
+				return true
+			}
 			for _, eventID := range receipt.Get("event_ids").Array() {
 				if _, known := a.engine.Event(roomID.Str, eventID.Str); !known {
 					continue
@@ -237,7 +244,7 @@ func (a *API) receiveReceipts(origin matrix.ServerName, content gjson.Result) (f
 // receiveToDevice takes an m.direct_to_device EDU.
 func (a *API) receiveToDevice(origin matrix.ServerName, content gjson.Result) error {
 	sender := matrix.UserID(content.Get("sender").Str)
-	if sender.Domain() != origin {
+	if sender.Domain() != origin && !a.defects.Has("TakeToDeviceMessagesForAnyDomain") {
 		return nil
 	}
 	messages := map[matrix.UserID]map[string]userdb.ToDevice{}

@@ -162,7 +162,7 @@ func (a *API) messages(c *call) (any, error) {
 		return nil, err
 	}
 	answer := map[string]any{"chunk": r.withRelations(p.events), "start": q.from.String()}
-	if !p.exhausted {
+	if !p.exhausted || a.defects.Has("AlwaysTellWherePagesEnd") {
 		answer["end"] = p.end.String()
 	}
 	if f.LazyLoadMembers {

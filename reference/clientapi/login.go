@@ -92,7 +92,7 @@ func (a *API) endSessions(user matrix.UserID, deviceIDs ...string) (any, error) 
 
 // whoAmI answers GET /account/whoami.
 func (a *API) whoAmI(c *call) (any, error) {
-	return map[string]any{"user_id": c.user(), "device_id": c.session.DeviceID, "is_guest": false}, nil
+	return map[string]any{"user_id": c.user(), "device_id": c.session.DeviceID, "is_guest": c.session.Guest}, nil
 }
 
 // thirdPartyIDs answers GET /account/3pid: there are none.

@@ -154,6 +154,9 @@ func (a *API) engineKickOrUnban(c *call) change {
 
 func (a *API) engineJoin(c *call) change {
 	return func(roomID string, user matrix.UserID, content []byte) error {
+		if err := a.checkGuestJoin(c, roomID); err != nil {
+			return err
+		}
 		return a.engine.Join(c.Context(), roomID, user, a.withProfile(user, content), a.via(c, roomID))
 	}
 }
@@ -246,6 +249,9 @@ func (a *API) enter(c *call, named string, do entrance) (any, error) {
 		via = append(via, found.Servers...)
 	case !strings.HasPrefix(named, "!"):
 		return nil, peer.InvalidParam("%q is neither a room ID nor a room alias", named)
+	}
+	if err := a.checkGuestJoin(c, roomID); err != nil {
+		return nil, err
 	}
 	if err := do(c.Context(), roomID, c.user(), a.withProfile(c.user(), c.reason()), via); err != nil {
 		return nil, err

@@ -14,8 +14,14 @@ import (
 
 // showsHidden reports whether a mutant shows an event whose sender clients must not be told about.
 func (t *translator) showsHidden(e *matrix.Event) bool {
+	if t.masks(e) {
+		return true
+	}
 	if _, isState := e.StateKey(); isState {
 		return t.defects.Has("ShowHiddenState")
+	}
+	if t.lax {
+		return true
 	}
 	return t.defects.Has("ShowHiddenMessages")
 }
@@ -24,6 +30,8 @@ func (t *translator) showsHidden(e *matrix.Event) bool {
 func (t *translator) shownSender(e *matrix.Event) matrix.UserID {
 	sender, ok := t.user(e.Sender())
 	switch {
+	case !ok && (t.masks(e) || t.lax):
+		return matrix.UserID("@" + e.Sender().Localpart() + ":invalid")
 	case !ok:
 		return e.Sender() // only a mutant shows it
 	case t.renames() && t.defects.Has("ShowKeysAsSenders"):
@@ -79,7 +87,7 @@ func (t *translator) mistakenServer(e *matrix.Event, honest room.Participant) ro
 // mistakenProvenance is what clients are told of where an event comes from.
 func (t *translator) mistakenProvenance(e *matrix.Event, server room.Participant, honest provenance) provenance {
 	p := honest
-	if claimed := e.Unsigned(); claimed != nil && (t.defects.Has("TrustInboundServerDomain") || t.defects.Has("TrustInboundAccount")) {
+	if claimed := e.Unsigned(); claimed != nil && (t.defects.Has("TrustInboundServerDomain") || t.defects.Has("TrustInboundAccount") || t.defects.Has("TrustUnsignedOfFetchedEvents")) {
 		if domain := gjson.GetBytes(claimed, "server_domain").Str; domain != "" {
 			p.ServerDomain = matrix.ServerName(domain)
 		}
@@ -101,14 +109,15 @@ func (t *translator) hidesProvenance(e *matrix.Event, p provenance) bool {
 	switch {
 	case e.IsParticipation() || e.IsCreate():
 		return false
-	case p.ServerDomain == "" && !t.version.HasPortableAccounts() && t.defects.Has("HideEventsOfUnverifiedServers"),
-		p.Account == "" && t.version.HasPortableAccounts() && e.Type() == "m.room.message" && t.defects.Has("HideNamelessAccounts"):
+	case p.ServerDomain == "" && !t.version.HasPortableAccounts() && t.defects.Has("HideEventsOfUnverifiedServers"):
 		return true
 	case !t.version.HasPortableAccounts():
 		return false
 	}
 	server, ok := t.company.ServerOf(e)
-	return ok && server.Participation == matrix.Revoked && t.defects.Has("DropThePastOfRevokedServers")
+	revoked := ok && server.Participation == matrix.Revoked // whose users were shown before
+	return p.Account == "" && !revoked && e.Type() == "m.room.message" && t.defects.Has("HideNamelessAccounts") ||
+		revoked && t.defects.Has("DropThePastOfRevokedServers")
 }
 
 // mistakenContent is the content of an event that needs no translation.

@@ -53,7 +53,7 @@ func (n *notifier) judge(e shownEvent) (notifies, highlights bool) {
 
 // actions are what the first rule that an event matches has done; none for the user's own events.
 func (n *notifier) actions(e shownEvent) []any {
-	if n.isReader(e.shown.Sender) {
+	if n.isReader(e.shown.Sender) && !(n.renames() && n.defects.Has("NotifyOfOwnEvents")) {
 		return nil
 	}
 	if rule := n.firstMatch(e, gjson.ParseBytes(mustJSON(e.shown))); rule != nil {
@@ -248,7 +248,7 @@ func (r *reader) unreadCounts(s room.State) (u unread, err error) {
 			hidden++
 		}
 		// Whoever speaks has read what came before.
-		return !readUpTo.Before(e.Place) || e.Sender() == r.self
+		return !readUpTo.Before(e.Place) || e.Sender() == r.self && !(r.renames() && r.defects.Has("NotifyOfOwnEvents"))
 	}})
 	if err != nil {
 		return u, err

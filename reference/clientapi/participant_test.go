@@ -170,6 +170,21 @@ func TestServersAreAcceptedAndRevokedByClients(t *testing.T) {
 	})
 }
 
+func TestServersThatAreLeftAreRevokedByClients(t *testing.T) {
+	t.Parallel()
+	eachParticipation(t, func(t *testing.T, w *world, v matrix.RoomVersion) {
+		alice := w.register("alice")
+		roomID := alice.createRoom(map[string]any{"room_version": v.ID, "preset": "public_chat"})
+		own, ok := w.engine.ServerKeys.Current(roomID)
+		require.True(t, ok)
+		alice.ok(http.MethodPost, path("rooms", roomID, "leave"), map[string]any{})
+		key := path("rooms", roomID, "state", matrix.ParticipationType, own.Key().String())
+		alice.ok(http.MethodPut, key, map[string]string{"participation": "revoked"})
+		require.Equal(t, matrix.Revoked, w.engine.Participant(roomID, own.Key().Name()).Participation)
+		w.register("bob").refused(http.StatusForbidden, "M_FORBIDDEN", http.MethodPut, key, map[string]string{"participation": "revoked"})
+	})
+}
+
 func TestGuestsAreShownWithWhatIsVerified(t *testing.T) {
 	t.Parallel()
 	eachParticipation(t, func(t *testing.T, w *world, v matrix.RoomVersion) {

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,8 +71,8 @@ func (a *API) setPusher(c *call) (any, error) {
 	return empty()
 }
 
-// push tells push gateways of new events until ctx ends. What has come while this server was not running
-// is not made up for.
+// push tells push gateways of new events until ctx ends, and has guests leave whom a room does not want any
+// more. What has come while this server was not running is not made up for.
 func (a *API) push(ctx context.Context) {
 	f := newFollower(a.engine, a.engine.Now())
 	var requests errgroup.Group
@@ -79,13 +80,13 @@ func (a *API) push(ctx context.Context) {
 	for {
 		events, err := f.next(ctx)
 		if err == nil {
-			err = a.pushEvents(ctx, &requests, events)
+			err = errors.Join(a.pushEvents(ctx, &requests, events), a.sendGuestsAway(ctx, events))
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		if err != nil {
-			a.logger.Error("events are not pushed", "error", err)
+			a.logger.Error("events are not followed", "error", err)
 		}
 	}
 	_ = requests.Wait() // no request returns an error; they end with ctx

@@ -168,6 +168,7 @@ func (a *API) openRoom(c *call) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.history = true
 	return r, r.mayRead()
 }
 
@@ -341,7 +342,7 @@ func (r *reader) hasMembership(s room.State) bool { return s.Get(memberPlace(r.s
 // around is what the reader is told around an event.
 func (r *reader) around(e room.Stored) surroundings {
 	around := surroundings{nowMillis: r.api.nowMillis(), redaction: r.redactionOf(e)}
-	if txn, err := r.api.users.EventTransaction(e.ID()); err == nil && txn.Session == r.session {
+	if txn, err := r.api.users.EventTransaction(e.ID()); err == nil && txn.Session == r.session && !(r.renames() && r.defects.Has("LeaveTransactionIDsOut")) {
 		around.transactionID = txn.TransactionID
 	}
 	key, isState := e.StateKey()
@@ -351,7 +352,9 @@ func (r *reader) around(e room.Stored) surroundings {
 		}
 	}
 	if after, err := r.api.engine.StateAfter(r.roomID, e.ID()); err == nil {
-		around.membership = r.membershipIn(after)
+		if around.membership = r.membershipIn(after); r.renames() && r.defects.Has("TellOwnMembershipByName") {
+			around.membership = "leave"
+		}
 	}
 	return around
 }

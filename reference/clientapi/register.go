@@ -46,7 +46,7 @@ func (a *API) register(c *call) (any, error) {
 		return nil, err
 	}
 	if kind := c.query("kind"); kind == "guest" {
-		return nil, peer.Errorf(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", "this server has no guests")
+		return a.registerGuest(c, body.InitialDeviceDisplayName)
 	} else if kind != "" && kind != "user" {
 		return nil, peer.InvalidParam("there is no kind of account called %q", kind)
 	}

@@ -58,6 +58,9 @@ func (r *reader) withRelations(events []shownEvent) []*clientEvent {
 // bundle is what goes into unsigned under m.relations, nil when nothing does.
 func (r *reader) bundle(e room.Stored) json.RawMessage {
 	bundle := map[string]any{}
+	if r.defects.Has("BundleNothing") {
+		return nil
+	}
 	var references []map[string]string
 	var thread []shownEvent
 	references = r.hiddenReferences(e)
@@ -65,7 +68,7 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 		switch relType(child.Event) {
 		case "m.replace":
 			// Edits count when they are of the same sender and type, and the newest one wins.
-			if child.Sender() == e.Sender() && child.Type() == e.Type() {
+			if child.Sender() == e.Sender() && child.Type() == e.Type() && !r.comparesFormsIn(child, e) {
 				bundle["m.replace"] = child.shown
 			}
 		case "m.reference":
@@ -87,12 +90,14 @@ func (r *reader) bundle(e room.Stored) json.RawMessage {
 }
 
 func (r *reader) threadSummary(root room.Stored, thread []shownEvent) map[string]any {
-	took := func(e shownEvent) bool { return r.isReader(e.shown.Sender) }
+	took := func(e shownEvent) bool {
+		return r.isReader(e.shown.Sender) && !(r.renames() && r.defects.Has("ParticipateByName"))
+	}
 	rootSender, _ := r.user(root.Sender())
 	return map[string]any{
 		"latest_event":              thread[len(thread)-1].shown,
 		"count":                     len(thread),
-		"current_user_participated": r.isReader(rootSender) || slices.ContainsFunc(thread, took),
+		"current_user_participated": r.isReader(rootSender) && !(r.renames() && r.defects.Has("ParticipateByName")) || slices.ContainsFunc(thread, took),
 	}
 }
 

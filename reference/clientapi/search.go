@@ -178,6 +178,7 @@ func (h hit) context(q *searchCriteria) (any, error) {
 			limits[i] = max(0, min(*limit, maxLimit))
 		}
 	}
+	h.reader.lax = h.reader.defects.Has("ShowHiddenEventsAroundHits")
 	earlier, err := h.reader.read(reading{from: before(h.Stored), backwards: true, limit: limits[0]})
 	if err != nil {
 		return nil, err

@@ -88,6 +88,9 @@ func keepDots(r *http.Request) *http.Request {
 // endpoint reads the request, authenticates it, and writes the answer.
 func (a *API) endpoint(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if a.defects.Has("CloseConnections") {
+			w.Header().Set("Connection", "close")
+		}
 		answer, err := a.answer(w, req, r)
 		if err != nil {
 			matrixErr := answerOf(err)
@@ -109,6 +112,9 @@ func (a *API) answer(w http.ResponseWriter, req *http.Request, r route) (any, er
 	c := &call{Request: req, body: body}
 	if !r.open {
 		if c.session, err = a.authenticate(req); err != nil {
+			return nil, err
+		}
+		if err := a.checkGuest(c, r); err != nil {
 			return nil, err
 		}
 	}

@@ -218,6 +218,7 @@ func (a *API) slide(q *syncRequest, until syncToken, roomID string, w slidingWin
 	if err != nil {
 		return nil, err
 	}
+	r.lax = a.defects.Has("SlideHiddenEvents")
 	limit := min(w.TimelineLimit, maxLimit)
 	of := &syncRequest{session: q.session, stateAfter: !a.defects.Has("SlideWithoutLateState"), filter: filter{Room: roomFilter{Timeline: eventFilter{Limit: &limit}}}}
 	if told {
@@ -231,7 +232,7 @@ func (a *API) slide(q *syncRequest, until syncToken, roomID string, w slidingWin
 	if err != nil {
 		return nil, err
 	}
-	state = slices.DeleteFunc(state, func(e *clientEvent) bool { return !w.requires(e, s.shownAs, s.timeline.events) })
+	state = slices.DeleteFunc(state, func(e *clientEvent) bool { return !w.requires(e, s.mistakenSelf(), s.timeline.events) })
 	if !s.fresh && len(state)+len(s.timeline.events) == 0 && !s.limited {
 		return nil, nil
 	}

@@ -188,7 +188,7 @@ func (a *API) joinedMembers(c *call) (any, error) {
 	}
 	joined := map[matrix.UserID]member{}
 	for user, e := range r.joinedUsers(state) {
-		joined[user] = member{DisplayName: rawText(e.Get("displayname")), AvatarURL: rawText(e.Get("avatar_url"))}
+		joined[user] = member{DisplayName: r.displayName(e), AvatarURL: rawText(e.Get("avatar_url"))}
 	}
 	return map[string]any{"joined": joined}, nil
 }

@@ -34,6 +34,8 @@ type syncAnswer struct {
 	DeviceLists deviceLists    `json:"device_lists"`
 	OneTimeKeys map[string]int `json:"device_one_time_keys_count"`
 	Fallback    []string       `json:"device_unused_fallback_key_types"`
+	// Extra is something that nobody knows, which a variant adds.
+	Extra bool `json:"org.countersign.extra,omitempty"`
 }
 
 // eventBatch is a list of events in an object.
@@ -150,7 +152,7 @@ func (a *API) syncOnce(q *syncRequest) (answer *syncAnswer, news bool, err error
 		return nil, false, err
 	}
 	since := q.from()
-	answer = &syncAnswer{}
+	answer = &syncAnswer{Extra: a.defects.Has("AddFieldsToSync")}
 	// The memberships are read after the token: what is newer than the token can then be told from
 	// what belongs to it.
 	memberships, err := a.engine.Memberships(q.session.User)

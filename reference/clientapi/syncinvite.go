@@ -12,7 +12,9 @@ func (a *API) strippedOf(q *syncRequest, until syncToken, m room.Membership) ([]
 	t := a.translator(m.RoomID, m.Version)
 	revealed := room.Position(0)
 	if t.renames() {
-		revealed = a.engine.RevealedAt(m.Sender)
+		if revealed = a.engine.RevealedAt(m.Sender); revealed > 0 && a.defects.Has("NeverShowLateInvites") {
+			revealed = 0
+		}
 	}
 	isNew := m.Position > since && m.Position <= until.rooms || revealed > since && revealed <= until.rooms
 	if !isNew {

@@ -141,6 +141,9 @@ func (s *roomSync) load() (err error) {
 func (s *roomSync) readTimeline() (err error) {
 	f := &s.q.filter.Room.Timeline
 	limit := f.limit()
+	if limit > 20 && s.defects.Has("ShowShortTimelines") {
+		limit = 20
+	}
 	// One more than wanted tells whether there are more.
 	s.timeline, err = s.read(reading{
 		from: s.end, backwards: true, limit: limit + 1,
@@ -215,7 +218,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 	var events []typedContent
 	if users, changed := s.api.typing.between(s.roomID, since.fleeting, s.until.fleeting); changed {
 		users = slices.DeleteFunc(users, func(user matrix.UserID) bool { return s.ignoresUser(user) })
-		events = append(events, typedContent{Type: "m.typing", Content: mustJSON(map[string]any{"user_ids": users})})
+		events = append(events, typedContent{Type: "m.typing", Content: mustJSON(map[string]any{"user_ids": s.mistakenTypers(users)})})
 	}
 	receipts, err := s.api.users.ReceiptsBetween(s.roomID, since.data, s.until.data)
 	if err != nil {
@@ -225,6 +228,9 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 	for _, receipt := range receipts {
 		if receipt.Type == receiptReadPrivate && receipt.User != s.shownAs || s.ignoresUser(receipt.User) {
 			continue
+		}
+		if _, ok := s.find(receipt.User); !ok && s.renames() && !s.forgetsReceipts(receipt.User) {
+			continue // the user has been erased since, and with them their name
 		}
 		if _, err := s.findEvent(receipt.EventID); err != nil {
 			continue // a receipt for an event that the reader may not see
@@ -239,7 +245,7 @@ func (s *roomSync) ephemeral() ([]typedContent, error) {
 		if receipt.Thread != "" {
 			data["thread_id"] = receipt.Thread
 		}
-		content[receipt.EventID][receipt.Type][receipt.User] = data
+		content[receipt.EventID][receipt.Type][s.mistakenReader(receipt.User)] = data
 	}
 	if len(content) > 0 {
 		events = append(events, typedContent{Type: "m.receipt", Content: mustJSON(content)})
@@ -267,6 +273,7 @@ func (a *API) syncLeft(q *syncRequest, until syncToken, m room.Membership) (*syn
 	if r.departure().Event == nil {
 		return a.declined(q, m), nil
 	}
+	r.lax = a.defects.Has("ShowHiddenEventsToThoseWhoLeave")
 	s := &roomSync{reader: r, q: q, since: q.from(), until: until, end: behindPosition(min(m.Position, until.rooms))}
 	s.until.rooms = min(m.Position, until.rooms)
 	if err := s.load(); err != nil {

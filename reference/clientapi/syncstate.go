@@ -23,7 +23,7 @@ func (s *roomSync) stateBlock() ([]*clientEvent, error) {
 	events := []*clientEvent{}
 	add := func(from room.State, place matrix.StateTuple) {
 		shown := s.showPlace(from, place)
-		if shown != nil && s.q.filter.Room.State.wants(shown) && s.wantsMember(shown) && !slices.ContainsFunc(events, func(e *clientEvent) bool { return e.EventID == shown.EventID }) {
+		if shown != nil && s.q.filter.Room.State.wants(s.asFiltered(shown)) && s.wantsMember(shown) && !slices.ContainsFunc(events, func(e *clientEvent) bool { return e.EventID == shown.EventID }) {
 			events = append(events, shown)
 		}
 	}
@@ -78,7 +78,7 @@ func (s *roomSync) revealedPlaces() (places []matrix.StateTuple, err error) {
 		return nil, err
 	}
 	for _, e := range events {
-		if slices.Contains(users, e.Sender()) || isMember(e.Tuple()) && slices.Contains(users, matrix.UserID(e.Tuple().StateKey)) {
+		if slices.Contains(users, e.Sender()) && !(!isMember(e.Tuple()) && s.defects.Has("RevealMembershipsOnly")) || isMember(e.Tuple()) && slices.Contains(users, matrix.UserID(e.Tuple().StateKey)) {
 			places = append(places, e.Tuple())
 		}
 	}

@@ -23,6 +23,8 @@ func (f fakeNames) ClientUser(v matrix.RoomVersion, user matrix.UserID) (matrix.
 	return name, name != ""
 }
 
+func (f fakeNames) Erased(matrix.UserID) bool { return false }
+
 func (f fakeNames) KeyUserIDs(name matrix.UserID) (keys []matrix.UserID) {
 	for key, n := range f {
 		if n == name {

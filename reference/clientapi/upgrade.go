@@ -202,7 +202,7 @@ func (r *reader) levelsFor(s room.State, n *newRoom, creators []matrix.UserID) j
 	gjson.GetBytes(r.powerLevelsOut(levels.Content()), "users").ForEach(func(name, level gjson.Result) bool {
 		user, ok := r.successorOf(matrix.UserID(name.Str), n)
 		if ok && !slices.Contains(creators, user) && !n.isCreator(user) {
-			users[string(user)] = json.RawMessage(level.Raw)
+			users[r.mistakenSuccessor(user, n)] = json.RawMessage(level.Raw)
 		}
 		return true
 	})

@@ -22,6 +22,7 @@ import (
 	"countersign/matrix"
 	"countersign/reference/account"
 	"countersign/reference/clientapi/userdb"
+	"countersign/reference/defect"
 	"countersign/reference/fed"
 	"countersign/reference/participant"
 	"countersign/reference/peer"
@@ -126,7 +127,7 @@ func openWorld(t testing.TB, dir string) (w *world, stop func()) {
 	require.NoError(t, err)
 	signer := key.Signer()
 	signer.Entity, signer.KeyID = string(testServer), "ed25519:a"
-	serverKeys, err := participant.NewKeys(db)
+	serverKeys, err := participant.NewKeys(db, defect.Set{})
 	require.NoError(t, err)
 	domains := participant.NewDomains(participant.DomainsOptions{
 		ServerName: testServer, Keys: serverKeys, Peers: n, Logger: logger, Clock: time.Now,

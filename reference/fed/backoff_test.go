@@ -13,7 +13,7 @@ import (
 
 func TestBackoffDoublesAndEnds(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	b := newBackoff(func() time.Time { return now }, defect.Set{})
+	b := newBackoff[matrix.ServerName](func() time.Time { return now }, defect.Set{})
 	require.Zero(t, b.wait("s"))
 	var last time.Duration
 	for range 40 {
@@ -41,9 +41,9 @@ func TestBackoffDoublesAndEnds(t *testing.T) {
 
 func TestBackoffForgetsWhenItIsFull(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	b := newBackoff(func() time.Time { return now }, defect.Set{})
+	b := newBackoff[matrix.ServerName](func() time.Time { return now }, defect.Set{})
 	for i := range maxTracked + 100 {
 		b.failed(matrix.ServerName(fmt.Sprint("s", i)))
 	}
-	require.LessOrEqual(t, len(b.servers), maxTracked)
+	require.LessOrEqual(t, len(b.left), maxTracked)
 }

@@ -49,13 +49,18 @@ type ClientOptions struct {
 // Client sends signed requests to other servers. It is safe for concurrent use.
 type Client struct {
 	ClientOptions
-	http    *http.Client
-	backoff *backoff
+	http *http.Client
+	// backoff leaves servers alone that have failed, and unsupported what servers do not know.
+	backoff     *backoff[matrix.ServerName]
+	unsupported *backoff[endpoint]
 }
 
 // NewClient makes a client.
 func NewClient(options ClientOptions) *Client {
-	c := &Client{ClientOptions: options, backoff: newBackoff(options.Clock, options.Defects)}
+	c := &Client{
+		ClientOptions: options, backoff: newBackoff[matrix.ServerName](options.Clock, options.Defects),
+		unsupported: newBackoff[endpoint](options.Clock, options.Defects),
+	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	c.http = &http.Client{
 		Transport: &http.Transport{
@@ -90,16 +95,21 @@ func (c *Client) Call(ctx context.Context, server matrix.ServerName, call peer.C
 	if server == c.ServerName {
 		return nil, errors.New("a server does not send requests to itself")
 	}
-	if wait := c.backoff.wait(server); wait > 0 {
+	to := endpointOf(server, call)
+	if wait := c.wait(to); wait > 0 {
 		return nil, fmt.Errorf("%s: %w (%s left)", server, peer.ErrBackingOff, wait.Round(time.Millisecond))
 	}
 	body, err := c.call(ctx, server, call)
 	switch {
 	case err == nil:
 		c.backoff.succeeded(server)
+		c.unsupported.succeeded(to)
+	case isUnsupported(err):
+		c.backoff.succeeded(server)
+		c.unsupported.failed(to)
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		// The caller has lost interest; that says nothing about the server.
-	case harmless(err) || call.Optional && isUnrecognized(err):
+	case harmless(err):
 		c.backoff.succeeded(server)
 	default:
 		c.backoff.failed(server)
@@ -110,21 +120,29 @@ func (c *Client) Call(ctx context.Context, server matrix.ServerName, call peer.C
 	return body, nil
 }
 
+// wait is for how long an endpoint is left alone, itself or with its server.
+func (c *Client) wait(to endpoint) time.Duration {
+	return max(c.backoff.wait(to.server), c.unsupported.wait(to))
+}
+
 // harmless reports whether a failed call shows that the server is up and willing: it has refused, with
-// a Matrix error, this request in particular. A server that does not know an endpoint, does not accept
-// our signature or asks for patience is left alone for a while.
+// a Matrix error, this request in particular. A server that does not accept our signature or asks for
+// patience is left alone for a while.
 func harmless(err error) bool {
 	refusal, ok := errors.AsType[*peer.Error](err)
-	if !ok || refusal.Status >= 500 || refusal.Code == "" || refusal.Code == "M_UNRECOGNIZED" {
+	if !ok || refusal.Status >= 500 || refusal.Code == "" {
 		return false
 	}
 	return refusal.Status != http.StatusUnauthorized && refusal.Status != http.StatusTooManyRequests
 }
 
-// isUnrecognized reports whether a server has answered that it does not know an endpoint.
-func isUnrecognized(err error) bool {
-	refusal, ok := errors.AsType[*peer.Error](err)
-	return ok && refusal.Status < 500 && refusal.Code == "M_UNRECOGNIZED"
+// mistakenClient is what a request is made with: a mutant does not look at the certificates of who answers about
+// accounts.
+func (c *Client) mistakenClient(call peer.Call) *http.Client {
+	if !strings.HasSuffix(call.Path, "/query/accounts") || !c.Defects.Has("TrustAnyCertificateForAccounts") {
+		return c.http
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}} //nolint:gosec // a mutant
 }
 
 func (c *Client) call(ctx context.Context, server matrix.ServerName, call peer.Call) ([]byte, error) {
@@ -138,7 +156,7 @@ func (c *Client) call(ctx context.Context, server matrix.ServerName, call peer.C
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.http.Do(request)
+	response, err := c.mistakenClient(call).Do(request)
 	if err != nil {
 		return nil, err
 	}

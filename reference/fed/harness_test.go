@@ -28,6 +28,7 @@ import (
 
 	"countersign/matrix"
 	"countersign/reference/account"
+	"countersign/reference/defect"
 	"countersign/reference/fed"
 	"countersign/reference/participant"
 	"countersign/reference/peer"
@@ -141,7 +142,7 @@ func (h *homeserver) serve(listener net.Listener) {
 	h.queue = fed.NewQueue(h.db, h.client, logger)
 	h.keys = fed.NewKeyRing(h.db, h.client, time.Now)
 	h.directory = account.New(account.Options{DB: h.db, ServerName: h.name, Peers: h.client, Logger: logger, Clock: time.Now})
-	h.serverKeys, err = participant.NewKeys(h.db)
+	h.serverKeys, err = participant.NewKeys(h.db, defect.Set{})
 	require.NoError(t, err)
 	h.domains = participant.NewDomains(participant.DomainsOptions{
 		ServerName: h.name, Keys: h.serverKeys, Peers: h.client, Logger: logger, Clock: time.Now,

@@ -203,6 +203,19 @@ func TestKeysAreDisclosedToParticipants(t *testing.T) {
 	require.Equal(t, 1, ask(hs2, hs1.keyIn(id)), "who has requested may know")
 	require.Zero(t, ask(hs3, hs1.keyIn(id)), "others may not")
 	require.Zero(t, ask(hs2, hs2.keyIn(id)), "it is another server's")
+
+	get := func(asker *homeserver, path string, of matrix.ServerName) []string {
+		answer, err := asker.client.Call(background, hs1.name, peer.Call{Method: http.MethodGet, Path: path + peer.Path(string(of))})
+		require.NoError(t, err)
+		return texts(gjson.GetBytes(answer, "server_keys.#.verify_keys.ed25519:1.key"))
+	}
+	parsed, err := matrix.ParseServerKey(string(hs1.keyIn(id)))
+	require.NoError(t, err)
+	for _, path := range []string{"/_matrix/key/v3/query", "/_matrix/key/v3/org.matrix.msc4345/query"} {
+		require.Equal(t, []string{matrix.EncodeBase64(parsed[:])}, get(hs2, path, hs1.name))
+		require.Empty(t, get(hs2, path, hs2.name), "this server is no notary")
+		require.Empty(t, get(hs3, path, hs1.name), "a stranger is told nothing")
+	}
 }
 
 // TestAccountMovesToAnotherServer has one account key join through two servers (MSC4348; D-54).

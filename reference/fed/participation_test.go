@@ -143,6 +143,29 @@ func TestOwnServerIsRevoked(t *testing.T) {
 	})
 }
 
+// TestDepartedServerIsRevoked has a server revoke its key in a room that all of its users have left.
+func TestDepartedServerIsRevoked(t *testing.T) {
+	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {
+		n := newNetwork(t)
+		hs1, hs2 := n.start(t), n.start(t)
+		id := hs1.create(v, "alice", joinRules("public"))
+		hs1.admit(id, "alice", hs2, "bob")
+		key, bob := hs2.keyIn(id), hs2.in(id, "bob")
+		require.NoError(t, hs2.engine.Leave(background, id, hs2.user("bob"), nil))
+		hs1.waitFor("the leave", func() bool { return hs1.membership(id, bob) == "leave" })
+		hs1.say(id, "alice", "of which the other server hears nothing any more")
+
+		requireRefused(t, hs2.participation(id, "bob", key, matrix.Accepted, hs2.name), http.StatusForbidden)
+		requireRefused(t, hs2.participation(id, "bob", hs1.keyIn(id), matrix.Revoked, hs1.name), http.StatusForbidden)
+		requireRefused(t, hs2.participation(id, "carol", key, matrix.Revoked, hs2.name), http.StatusForbidden)
+		require.NoError(t, hs2.participation(id, "bob", key, matrix.Revoked, hs2.name))
+		hs1.waitFor("the revocation", func() bool { return hs1.engine.Participant(id, key).Participation == matrix.Revoked })
+		requireRefused(t, hs2.participation(id, "bob", key, matrix.Revoked, hs2.name), http.StatusForbidden)
+		hs1.admit(id, "alice", hs2, "bob")
+		require.NotEqual(t, key, hs2.keyIn(id))
+	})
+}
+
 // TestServerIsRevokedWhileItWaits has a request refused, after which the server asks with another key.
 func TestServerIsRevokedWhileItWaits(t *testing.T) {
 	eachParticipating(t, func(t *testing.T, v matrix.RoomVersion) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -242,7 +243,7 @@ func (q *Queue) run(server matrix.ServerName, w *worker) {
 			return
 		case err != nil:
 			q.logger.Info("a transaction is not delivered", "server", server, "error", err)
-			if q.client.backoff.wait(server) == 0 {
+			if q.client.wait(transactionsTo(server)) == 0 {
 				q.client.backoff.failed(server)
 			}
 		case !sent && q.finish(server, w):
@@ -254,7 +255,7 @@ func (q *Queue) run(server matrix.ServerName, w *worker) {
 // postponed reports whether a server is left alone for now, in which case its worker ends and a timer
 // starts it again.
 func (q *Queue) postponed(server matrix.ServerName, w *worker) bool {
-	wait := q.client.backoff.wait(server)
+	wait := q.client.wait(transactionsTo(server))
 	if wait == 0 {
 		return false
 	}
@@ -344,6 +345,9 @@ func (q *Queue) send(server matrix.ServerName, id string, pdus []json.RawMessage
 	transaction := map[string]any{
 		"origin": q.client.ServerName, "origin_server_ts": q.client.Clock().UnixMilli(), "pdus": pdus,
 	}
+	if q.client.Defects.Has("SendUnknownEphemeralEvents") {
+		edus = append(slices.Clone(edus), queuedEDU{Type: "org.countersign.unknown", Content: json.RawMessage("{}")})
+	}
 	if len(edus) > 0 {
 		transaction["edus"] = edus
 	}
@@ -351,9 +355,9 @@ func (q *Queue) send(server matrix.ServerName, id string, pdus []json.RawMessage
 	if err != nil {
 		return err
 	}
-	answer, err := q.client.Call(q.ctx, server, peer.Call{
-		Method: http.MethodPut, Path: "/_matrix/federation/v1" + peer.Path("send", id), Body: body, Timeout: sendTimeout,
-	})
+	call := transactionCall(id)
+	call.Body = body
+	answer, err := q.client.Call(q.ctx, server, call)
 	if refusal, ok := errors.AsType[*peer.Error](err); ok && refusal.Status == http.StatusBadRequest {
 		// Sending the same again would be refused again.
 		q.logger.Warn("a transaction was refused and is not repeated", "server", server, "error", err)
@@ -364,6 +368,16 @@ func (q *Queue) send(server matrix.ServerName, id string, pdus []json.RawMessage
 	}
 	q.logRefusals(server, answer)
 	return nil
+}
+
+// transactionCall sends a transaction, which has yet to be put into its body.
+func transactionCall(id string) peer.Call {
+	return peer.Call{Method: http.MethodPut, Path: "/_matrix/federation/v1" + peer.Path("send", id), Timeout: sendTimeout}
+}
+
+// transactionsTo is where a server takes transactions.
+func transactionsTo(server matrix.ServerName) endpoint {
+	return endpointOf(server, transactionCall("any"))
 }
 
 func (q *Queue) logRefusals(server matrix.ServerName, answer []byte) {

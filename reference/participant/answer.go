@@ -23,11 +23,11 @@ type Discloser interface {
 // {"server_keys":{"<this server>":{"<server key>":{}}}} (D-44); nil stands for the same without keys.
 // Errors are *peer.Error.
 func (k *Keys) Answer(server, asker matrix.ServerName, body []byte, may Discloser) ([]byte, error) {
-	asked, err := readQuery(server, body)
+	asked, err := k.readQuery(server, body)
 	if err != nil {
 		return nil, err
 	}
-	documents := []json.RawMessage{}
+	documents := k.strangeDocuments(server, asked)
 	for _, own := range k.all() {
 		if asked != nil && !asked[own.Key().Name()] || own.Retired || !may.MayKnow(asker, own) {
 			continue
@@ -42,7 +42,7 @@ func (k *Keys) Answer(server, asker matrix.ServerName, body []byte, may Disclose
 }
 
 // readQuery are the keys that a query names; nil when it asks for all.
-func readQuery(server matrix.ServerName, body []byte) (map[matrix.ServerName]bool, error) {
+func (k *Keys) readQuery(server matrix.ServerName, body []byte) (map[matrix.ServerName]bool, error) {
 	if len(body) == 0 {
 		return nil, nil
 	}
@@ -70,7 +70,7 @@ func readQuery(server matrix.ServerName, body []byte) (map[matrix.ServerName]boo
 	if all {
 		return nil, nil
 	}
-	return asked, nil
+	return k.askedOtherwise(asked), nil
 }
 
 // document says that a key is this server's, signed by the key. Keys are never bounded in time, so that

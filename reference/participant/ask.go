@@ -34,7 +34,10 @@ func (d *Domains) askAll(domain matrix.ServerName) {
 			return
 		}
 		confirmed, err := d.query(domain, claims)
-		if err != nil {
+		if err == nil {
+			d.silent.Delete(domain)
+		} else {
+			d.silent.Put(domain, struct{}{})
 			d.Logger.Info("server keys cannot be verified", "domain", domain, "keys", len(claims), "error", err)
 		}
 		d.conclude(claims, confirmed)
@@ -66,7 +69,7 @@ func (d *Domains) query(domain matrix.ServerName, claims []Claim) (map[matrix.Se
 	if err != nil {
 		return nil, err
 	}
-	answer, err := d.Peers.Call(d.closing, domain, peer.Call{Method: http.MethodPost, Path: queryPath, Body: body, Timeout: askTimeout})
+	answer, err := d.Peers.Call(d.closing, domain, d.otherwiseAsked(domain, claims, peer.Call{Method: http.MethodPost, Path: queryPath, Body: body, Timeout: askTimeout}))
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +122,7 @@ func (d *Domains) conclude(claims []Claim, confirmed map[matrix.ServerName]bool)
 		if confirmed[c.Key] {
 			d.confirmed.Put(c, d.Clock().Add(lifetime))
 			delete(d.questions, c)
+			d.believed.Store(c.Key, true)
 			verified = append(verified, c)
 		} else {
 			d.askAgain(c, q)

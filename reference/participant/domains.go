@@ -23,13 +23,12 @@ type Claim struct {
 const (
 	// lifetime is how long a confirmed claim counts: "may not wish to do so permanently" (MSC4345,
 	// "Introducing /_matrix/key/v3/query").
-	lifetime     = time.Hour
-	askTimeout   = 8 * time.Second
-	patience     = 3 * time.Second        // that an event waits for a domain
-	lessPatience = 250 * time.Millisecond // the same, when the domain has not confirmed its last claim
-	firstRetry   = time.Second
-	lastRetry    = 5 * time.Minute
-	maxClaims    = 32_768
+	lifetime   = time.Hour
+	askTimeout = 8 * time.Second
+	patience   = 3 * time.Second // that an event waits for domains
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+	maxClaims  = 32_768
 )
 
 // DomainsOptions are what Domains need.
@@ -50,6 +49,8 @@ type Domains struct {
 	DomainsOptions
 	// confirmed are the claims that were confirmed, and until when that counts.
 	confirmed *lru.Cache[Claim, time.Time]
+	// silent are the domains that nobody waits for, as they have not answered the last time.
+	silent *lru.Cache[matrix.ServerName, struct{}]
 
 	// mutex guards what follows.
 	mutex     sync.Mutex
@@ -58,6 +59,9 @@ type Domains struct {
 	questions map[Claim]*question
 	// busy are the domains that are being asked; each is asked one thing at a time.
 	busy map[matrix.ServerName]bool
+
+	// believed are the keys of claims that were confirmed, for a mutant that mixes claims up.
+	believed sync.Map
 
 	closing context.Context
 	close   context.CancelFunc
@@ -77,8 +81,8 @@ type question struct {
 func NewDomains(options DomainsOptions) *Domains {
 	closing, cancel := context.WithCancel(context.Background())
 	return &Domains{
-		DomainsOptions: options, confirmed: lru.New[Claim, time.Time](maxClaims), questions: map[Claim]*question{},
-		busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
+		DomainsOptions: options, confirmed: lru.New[Claim, time.Time](maxClaims), silent: lru.New[matrix.ServerName, struct{}](maxClaims),
+		questions: map[Claim]*question{}, busy: map[matrix.ServerName]bool{}, closing: closing, close: cancel,
 	}
 }
 
@@ -107,37 +111,37 @@ func (d *Domains) OnVerified(f func(Claim)) {
 func (d *Domains) Verified(c Claim) bool {
 	if c.Domain == d.ServerName {
 		_, ok := d.Keys.Find(c.Key)
-		return ok
+		return ok || d.Defects.Has("TakeItsOwnDomainForVerified")
 	}
 	until, ok := d.confirmed.Get(c)
 	if !ok {
-		return c.Domain != "" && d.Defects.Has("VerifyDomainsUnasked")
+		return c.Domain != "" && (d.verifiesMore(c) || d.Defects.Has("VerifyDomainsUnasked"))
 	}
 	return d.Clock().Before(until) || d.Defects.Has("RememberDomainsForever")
 }
 
 // Verify asks the domains of claims that are not known to be true. It waits for the answers as long as a
 // domain can be expected to answer, or until ctx ends; questions go on after that, and those that were
-// not confirmed are repeated with growing pauses.
+// not confirmed are repeated with growing pauses. An event is accepted whatever comes of it ("Impositions on
+// Client UI" asks for an answer before server_domain is shown, and for nothing else), so that a domain that
+// keeps one event waiting in vain keeps no other until it has answered.
 func (d *Domains) Verify(ctx context.Context, claims ...Claim) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for _, c := range claims {
-		done, failing := d.ask(c, false)
-		if done == nil {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answers := make([]<-chan struct{}, len(claims))
+	for i, c := range claims {
+		answers[i] = d.ask(c, false)
+	}
+	for i, c := range claims {
+		if _, silent := d.silent.Get(c.Domain); answers[i] == nil || silent {
 			continue
 		}
-		limit := timer.C
-		if failing {
-			short := time.NewTimer(lessPatience)
-			defer short.Stop()
-			limit = short.C
-		}
 		select {
-		case <-done:
-		case <-limit:
-		case <-ctx.Done():
-			return
+		case <-answers[i]:
+		case <-waiting.Done():
+			if ctx.Err() == nil {
+				d.silent.Put(c.Domain, struct{}{})
+			}
 		}
 	}
 }
@@ -148,7 +152,7 @@ func (d *Domains) Begin(c Claim) { d.ask(c, false) }
 // Confirm asks the domain of a claim now, however lately it has not confirmed it, and reports whether it
 // does. It is for claims that the domain itself makes, in a request that it has signed.
 func (d *Domains) Confirm(ctx context.Context, c Claim) bool {
-	if done, _ := d.ask(c, true); done != nil {
+	if done := d.ask(c, true); done != nil {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -159,22 +163,22 @@ func (d *Domains) Confirm(ctx context.Context, c Claim) bool {
 
 // ask has a claim asked about, unless it is known to be true or, if it is not urgent, was asked about a
 // short while ago, and returns what is closed when that has been done.
-func (d *Domains) ask(c Claim, urgent bool) (done <-chan struct{}, failing bool) {
-	if c.Domain == "" || c.Domain == d.ServerName || d.Verified(c) || d.Defects.Has("NeverVerifyDomains") {
-		return nil, false
+func (d *Domains) ask(c Claim, urgent bool) (done <-chan struct{}) {
+	if c.Domain == "" || c.Domain == d.ServerName || d.Verified(c) || d.mistakenSilence() {
+		return nil
 	}
 	if _, err := matrix.ParseServerKey(string(c.Key)); err != nil {
-		return nil, false
+		return nil
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if d.closing.Err() != nil {
-		return nil, false
+		return nil
 	}
 	q, ok := d.questions[c]
 	if !ok {
 		if len(d.questions) >= maxClaims {
-			return nil, false // they are asked about with a later event
+			return nil // they are asked about with a later event
 		}
 		q = &question{}
 		d.questions[c] = q
@@ -187,8 +191,5 @@ func (d *Domains) ask(c Claim, urgent bool) (done <-chan struct{}, failing bool)
 		q.done = make(chan struct{})
 		d.start(c.Domain)
 	}
-	if q.done == nil {
-		return nil, true
-	}
-	return q.done, q.failures > 0
+	return q.done
 }

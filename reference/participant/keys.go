@@ -23,7 +23,7 @@ const (
 // revoked key never takes part again (MSC4345, "Revoked participation"). It is safe for concurrent use.
 // Those of its methods that return an error must not be called inside a transaction of its store.
 type Keys struct {
-	// Defects are what the server does wrong on purpose; they are set before the first use.
+	// Defects are what the server does wrong on purpose.
 	Defects defect.Set
 
 	db *store.DB
@@ -32,6 +32,8 @@ type Keys struct {
 	mutex   sync.Mutex
 	byText  map[matrix.ServerName]Own
 	latest  map[string]matrix.ServerName
+	// restarted: there were keys when this was opened. Mutants ask.
+	restarted bool
 }
 
 // Own is one of this server's keys.
@@ -62,8 +64,8 @@ type keyRecord struct {
 }
 
 // NewKeys opens the keys that are kept in a store. The error says which of them is damaged.
-func NewKeys(db *store.DB) (*Keys, error) {
-	k := &Keys{db: db, byText: map[matrix.ServerName]Own{}, latest: map[string]matrix.ServerName{}}
+func NewKeys(db *store.DB, defects defect.Set) (*Keys, error) {
+	k := &Keys{Defects: defects, db: db, byText: map[matrix.ServerName]Own{}, latest: map[string]matrix.ServerName{}}
 	err := db.View(func(tx *store.Tx) (err error) {
 		tx.Table(tableKeys).Scan(nil, nil, func(key, value []byte) bool {
 			var r keyRecord
@@ -83,6 +85,9 @@ func NewKeys(db *store.DB) (*Keys, error) {
 			k.latest[parts[0]] = matrix.ServerName(value)
 			return true
 		})
+		if k.restarted = len(k.byText) > 0; k.restarted {
+			k.loseAtRestart()
+		}
 		return nil
 	})
 	return k, err

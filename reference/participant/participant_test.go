@@ -6,13 +6,16 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
 
 	"countersign/matrix"
+	"countersign/reference/defect"
 	"countersign/reference/peer"
 	"countersign/reference/store"
 )
@@ -21,7 +24,7 @@ func openKeys(t *testing.T, dir string) (*Keys, func()) {
 	t.Helper()
 	db, err := store.Open(dir)
 	require.NoError(t, err)
-	k, err := NewKeys(db)
+	k, err := NewKeys(db, defect.Set{})
 	require.NoError(t, err)
 	return k, func() { require.NoError(t, db.Close()) }
 }
@@ -139,6 +142,70 @@ func TestAnswersAreReadInEveryShape(t *testing.T) {
 	} {
 		require.Equal(t, ok, advertised([]byte(body), "hs")[key.Name()], body)
 	}
+}
+
+// TestASilentDomainKeepsOneEventWaiting has many events of servers whose domain does not answer, and others
+// besides.
+func TestASilentDomainKeepsOneEventWaiting(t *testing.T) {
+	k, stop := openKeys(t, t.TempDir())
+	defer stop()
+	synctest.Test(t, func(t *testing.T) {
+		awake := make(chan struct{})
+		p := &silentPeer{awake: awake}
+		d := NewDomains(DomainsOptions{ServerName: "hs1", Keys: k, Peers: p, Logger: slog.New(slog.DiscardHandler), Clock: time.Now})
+		defer d.Close()
+		claim := func(i byte, domain matrix.ServerName) Claim {
+			seed := make([]byte, 32)
+			seed[0] = i
+			return Claim{matrix.ServerKeyPairFromSeed(seed).Key().Name(), domain}
+		}
+		takes := func(claims ...Claim) time.Duration {
+			began := time.Now()
+			d.Verify(t.Context(), claims...)
+			return time.Since(began)
+		}
+		require.Equal(t, patience, takes(claim(0, "silent")))
+		for i := range byte(50) {
+			require.Zero(t, takes(claim(0, "silent"), claim(i, "silent")), "no event waits for the domain again")
+		}
+		require.Equal(t, patience, takes(claim(0, "mute"), claim(0, "dumb"), claim(1, "dumb")), "several are waited for together")
+		require.Zero(t, takes(claim(0, "well")), "a domain that answers is waited for, and answers at once")
+		require.True(t, d.Verified(claim(0, "well")))
+
+		close(awake)
+		time.Sleep(2 * lastRetry)
+		require.True(t, d.Verified(claim(49, "silent")), "the questions go on")
+		d.Verify(t.Context(), claim(50, "silent"))
+		require.True(t, d.Verified(claim(50, "silent")), "and the domain is waited for again")
+		require.Equal(t, int64(1), p.most.Load(), "one question at a time is under way")
+	})
+}
+
+// silentPeer says that any key is its own: as the domain "well" always, and otherwise once it is awake.
+type silentPeer struct {
+	awake     chan struct{}
+	now, most atomic.Int64
+}
+
+func (p *silentPeer) Call(ctx context.Context, server matrix.ServerName, call peer.Call) ([]byte, error) {
+	if server == "silent" {
+		p.most.Store(max(p.most.Load(), p.now.Add(1)))
+		defer p.now.Add(-1)
+	}
+	if server != "well" {
+		ctx, cancel := context.WithTimeout(ctx, call.Timeout)
+		defer cancel()
+		select {
+		case <-p.awake:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	keys := map[string]any{}
+	for key := range gjson.GetBytes(call.Body, "server_keys."+string(server)).Map() {
+		keys["ed25519:"+key] = map[string]string{"key": key}
+	}
+	return json.Marshal(map[string]any{"server_name": server, "verify_keys": keys})
 }
 
 // peers answers key queries with a function.

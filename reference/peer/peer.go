@@ -26,8 +26,6 @@ type Call struct {
 	Body []byte
 	// Timeout bounds the request, its answer and the lookup of the server; 0 is DefaultTimeout.
 	Timeout time.Duration
-	// Optional is set for endpoints that a server need not know; that it does not is then no failure.
-	Optional bool
 	// MaxAnswer bounds the answer in bytes; 0 is DefaultMaxAnswer.
 	MaxAnswer int64
 }
@@ -41,14 +39,14 @@ const (
 // Caller sends signed requests to other servers.
 type Caller interface {
 	// Call sends a request and returns the body of a 200 answer, which is some JSON. The error is a
-	// *Error when the server answered anything else, ErrBackingOff when the server is left alone
-	// for now, and otherwise says what failed on the way.
+	// *Error when the server answered anything else, ErrBackingOff when the server, or this endpoint
+	// of it, is left alone for now, and otherwise says what failed on the way.
 	Call(ctx context.Context, server matrix.ServerName, call Call) ([]byte, error)
 }
 
 // ErrBackingOff is wrapped by the errors of calls that are not made because the server has failed
-// lately. One timer per server serves all rooms and all kinds of requests (MSC4243, "Potential
-// Issues").
+// lately: one timer per server serves all rooms and all kinds of requests (MSC4243, "Potential Issues").
+// Or it has said that it does not know the endpoint, which concerns nothing else.
 var ErrBackingOff = errors.New("backing off after failures")
 
 // Path joins segments to a path; each is percent-encoded as a whole.

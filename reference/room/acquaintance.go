@@ -37,7 +37,10 @@ func (g *Engine) MayKnowAccountKey(user matrix.UserID, erased bool, server matri
 			portable = portable || m.Version.HasPortableAccounts()
 		}
 	}
-	if public || !portable {
+	if public && erased && g.Defects.Has("TellErasuresToAcquaintancesOnly") {
+		return g.hasMet(user, server)
+	}
+	if public || !portable || g.Defects.Has("TellAnybodyAsMSC4243Does") {
 		return true, nil
 	}
 	return g.MayKnowAccount(user, erased, server)

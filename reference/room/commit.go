@@ -10,6 +10,8 @@ type verdict struct {
 	event   *matrix.Event
 	outcome Outcome
 	reason  string
+	// refusal is why the room's policy server does not recommend the event, if it does not.
+	refusal error
 	// before is the state before the event.
 	before State
 	// hole are parents of the event that this server does not have.

@@ -20,6 +20,9 @@ func (g *Engine) destinations(r *liveRoom, e *matrix.Event, except ...matrix.Ser
 		servers = []matrix.ServerName{r.create.Sender().Domain()}
 	}
 	slices.Sort(servers)
+	if e.Membership() == "invite" && r.version.Identity == matrix.AccountKeyIdentity {
+		except = g.exceptInvited(r, e, except)
+	}
 	return slices.DeleteFunc(slices.Compact(servers), func(s matrix.ServerName) bool {
 		return s == "" || s == g.ServerName || slices.Contains(except, s)
 	})
@@ -30,6 +33,8 @@ func (g *Engine) concerned(r *liveRoom, e *matrix.Event) []matrix.ServerName {
 	target, isState := e.StateKey()
 	switch {
 	case !isState:
+		return nil
+	case e.IsParticipation() && g.Defects.Has("TellNobodyOutside"):
 		return nil
 	case e.IsParticipation():
 		domain, _ := e.UnverifiedDomain()

@@ -106,7 +106,7 @@ func (s source) state(state State) rules.State {
 		if id == "" {
 			return nil
 		}
-		k := s.find(id)
+		k := s.remembered(s.find(id))
 		if k == nil || s.g.undone(k) {
 			return nil
 		}
@@ -118,7 +118,7 @@ func (s source) state(state State) rules.State {
 func (s source) authEvents(e *matrix.Event) (found []rules.AuthEvent, missing []string) {
 	for _, id := range e.AuthEvents() {
 		if k := s.find(id); k != nil {
-			if s.g.undone(k) {
+			if k = s.remembered(k); k == nil || s.g.undone(k) {
 				continue
 			}
 			found = append(found, rules.AuthEvent{Event: k.Event, Rejected: k.outcome == Rejected})

@@ -58,6 +58,12 @@ func (g *Engine) firstTemplate(ctx context.Context, server matrix.ServerName, h 
 		t, err = g.callMake(ctx, server, h, roomID, local, *known)
 		return *known, t, err
 	}
+	if v = matrix.RoomVersion12(); g.Defects.Has("JoinByAccountNameFirst") {
+		t, err = g.callMake(ctx, server, h, roomID, local, v)
+		if version, ok := g.Version(t.RoomVersion); err == nil && ok && version.Identity == v.Identity {
+			return v, t, nil
+		}
+	}
 	v = matrix.RoomVersionMSC4243()
 	t, err = g.callMake(ctx, server, h, roomID, local, v)
 	if refusal, ok := errors.AsType[*peer.Error](err); ok && (refusal.Code == "M_INCOMPATIBLE_ROOM_VERSION" ||

@@ -29,13 +29,17 @@ func (g *Engine) actor(v matrix.RoomVersion, roomID string, local matrix.UserID)
 	case matrix.ServerIdentity:
 		return actor{user: local, server: g.ServerName, signers: []matrix.Signer{g.ServerKey}}, nil
 	case matrix.AccountKeyIdentity:
-		account, err := g.Directory.Account(local.Localpart())
+		account, err := g.Directory.AccountIn(g.foreign(roomID), local.Localpart())
 		if err != nil {
 			return actor{}, err
 		}
-		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(account.Signer())}, nil
+		return actor{user: account.Key().UserID(g.ServerName), server: g.ServerName, signers: g.mistakenSigners(local, account.Signer())}, nil
 	}
+	before, had := g.ServerKeys.Latest(roomID)
 	own, err := g.ServerKeys.Mint(roomID, v)
+	if err == nil && had && before.Key() != own.Key() && v.HasPortableAccounts() {
+		err = g.Directory.Rehomed(local.Localpart())
+	}
 	if err != nil {
 		return actor{}, err
 	}

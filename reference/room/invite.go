@@ -129,6 +129,10 @@ func (g *Engine) accept(r *liveRoom, e *matrix.Event) error {
 	if err := g.checkLocal(r, e); err != nil && !lax {
 		return err
 	}
+	e, err = g.recommended(r, e)
+	if err != nil {
+		return err
+	}
 	return g.commit(r, verdict{event: e, outcome: Accepted, before: before, destinations: g.destinations(r, e)})
 }
 
@@ -238,6 +242,9 @@ func (g *Engine) cosignRequest(r *liveRoom, a actor, d Draft, expected matrix.Us
 	if err := g.checkLocal(r, e); err != nil && !g.Defects.Has("SkipTheRulesForReturnedKeys") {
 		return nil, err
 	}
+	if expected != "" && r.version.Identity == matrix.AccountKeyIdentity && g.Defects.Has("InviteKnownKeysByKey") {
+		d.StateKey = asked.StateKey
+	}
 	p := matrix.ProtoEvent{
 		Type: e.Type(), StateKey: d.StateKey, Sender: e.Sender(), RoomID: r.id, Content: e.Content(),
 		PrevEvents: e.PrevEvents(), AuthEvents: e.AuthEvents(), Depth: e.Depth(), OriginServerTS: e.OriginServerTS(),
@@ -250,7 +257,7 @@ func (g *Engine) requestCosignature(ctx context.Context, r *liveRoom, a actor, s
 	var answer []byte
 	var err error
 	if membership == "ban" {
-		answer, err = g.callCosign(ctx, server, federation4243+peer.Path("ban", r.id, request.ID()), map[string]any{
+		answer, err = g.callCosign(ctx, server, g.banPrefix()+peer.Path("ban", r.id, request.ID()), map[string]any{
 			"event": json.RawMessage(request.JSON()), "room_version": r.version.ID,
 		})
 		if err != nil && g.Defects.Has("BanAccountNames") {

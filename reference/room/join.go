@@ -247,7 +247,7 @@ func (g *Engine) verifyMembers(ctx context.Context, s State) {
 	for _, e := range stored {
 		events = append(events, e.Event)
 	}
-	users := accountKeysOf(events)
+	users := accountKeysOf(g.onlyJoined(events))
 	ctx, cancel := context.WithTimeout(ctx, joinVerifyWait)
 	defer cancel()
 	g.Directory.Verify(ctx, users...)

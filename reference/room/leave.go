@@ -186,6 +186,9 @@ func (g *Engine) keysOf(user matrix.UserID) ([]matrix.UserID, error) {
 	if !g.Users.Exists(user.Localpart()) && len(g.Directory.KeyUserIDs(user)) == 0 {
 		return nil, peer.Errorf(http.StatusNotFound, "M_NOT_FOUND", "there is no user %s", user)
 	}
+	if keys := g.Directory.KeyUserIDs(user); len(keys) > 1 {
+		return keys, nil
+	}
 	name, err := g.Directory.RoomUser(matrix.RoomVersionMSC4243(), user)
 	return []matrix.UserID{name}, err
 }

@@ -138,6 +138,7 @@ func (g *Engine) resolve(r *liveRoom, events source, states []State) (State, err
 	if err != nil {
 		return State{}, fmt.Errorf("resolving %d states of room %s: %w", len(sets), r.id, err)
 	}
+	g.favourVerified(events, distinct, m)
 	s := distinct[0].become(m)
 	if cacheable && len(events.pending) == 0 {
 		g.resolutions.Put(key, s)

@@ -99,6 +99,9 @@ func (g *Engine) keysOfDomain(r *liveRoom, domain matrix.ServerName) (keys []mat
 
 // namesIn are the user IDs that one room may have for a user whom another room knows by a user ID.
 func (g *Engine) namesIn(r, other *liveRoom, user matrix.UserID) []matrix.UserID {
+	if r.version.HasAccountKeys() != other.version.HasAccountKeys() && g.Defects.Has("LookForKeysInRoomsOfNames") {
+		return []matrix.UserID{user}
+	}
 	if r.version.Identity == other.version.Identity && r.version.Identity != matrix.ServerKeyIdentity {
 		return []matrix.UserID{user}
 	}

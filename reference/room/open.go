@@ -38,7 +38,9 @@ type Engine struct {
 	disclosed map[participant.Claim]int
 
 	// badCopies are the events of which a mutant takes no other copy.
-	badCopies sync.Map
+	// firstDomains are the domains that were asked for accounts first, for a mutant that asks no other.
+	firstDomains sync.Map
+	badCopies    sync.Map
 }
 
 // New opens the engine on its store.

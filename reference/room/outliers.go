@@ -26,7 +26,7 @@ func (g *Engine) admitAll(ctx context.Context, v matrix.RoomVersion, pdus []json
 				g.Logger.Info("an event is dropped", "error", err)
 				return nil
 			}
-			admitted[i] = e
+			admitted[i] = g.withItsUnsigned(e, pdu)
 			return nil
 		})
 	}

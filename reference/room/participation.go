@@ -52,6 +52,11 @@ func (g *Engine) templateThrough(ctx context.Context, server matrix.ServerName, 
 	if h == JoinHandshake && g.hasRequested(roomID) && g.Defects.Has("NeverComeBack") {
 		return signedTemplate{}, waiting(errMistaken)
 	}
+	if h == JoinHandshake {
+		if err := g.requestsAhead(ctx, server, roomID, local, known); err != nil {
+			return signedTemplate{}, err
+		}
+	}
 	t, err := g.requestTemplate(ctx, server, h, roomID, local, content, known)
 	refusal, refused := errors.AsType[*peer.Error](err)
 	if h == LeaveHandshake || !refused || !mayLackParticipation(refusal) {
@@ -66,7 +71,7 @@ func (g *Engine) templateThrough(ctx context.Context, server matrix.ServerName, 
 	if err := g.giveUpDoubtful(roomID); err != nil {
 		return t, err
 	}
-	if g.hasRequested(roomID) {
+	if g.hasRequested(roomID) && !g.forgetsItsRequest(roomID) {
 		return t, waiting(err)
 	}
 	if g.isAccepted(roomID) {
@@ -184,7 +189,7 @@ func (g *Engine) participationTemplate(ctx context.Context, server matrix.Server
 	}
 	var t Template
 	err = g.call(ctx, server, peer.Call{
-		Method: http.MethodGet, Path: federationV1 + peer.Path("make_participation", roomID, string(a.user)), Query: query, Optional: true,
+		Method: http.MethodGet, Path: federationV1 + peer.Path("make_participation", roomID, string(a.user)), Query: query,
 	}, &t)
 	if err != nil {
 		return r, err
@@ -291,7 +296,7 @@ func (g *Engine) MayKnow(server matrix.ServerName, key participant.Own) bool {
 	if server == key.Through || g.isDisclosed(participant.Claim{Key: key.Key().Name(), Domain: server}) {
 		return true
 	}
-	return g.isParticipant(key.RoomID, server) || g.Defects.Has("TellKeysToStrangers")
+	return g.isParticipant(key.RoomID, server) || g.tellsAcquaintances(server, key) || g.Defects.Has("TellKeysToStrangers")
 }
 
 func (g *Engine) isDisclosed(c participant.Claim) bool {
@@ -309,7 +314,7 @@ func (g *Engine) isParticipant(roomID string, domain matrix.ServerName) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	for server := range r.roster.participations {
-		if r.roster.domain(server) == domain && r.roster.participation(server) != matrix.Revoked {
+		if r.roster.domain(server) == domain && (r.roster.participation(server) != matrix.Revoked || g.Defects.Has("TellKeysToTheRevoked")) {
 			return true
 		}
 	}
@@ -331,6 +336,9 @@ func (g *Engine) receiveOwnParticipation(ctx context.Context, own participant.Ow
 	}
 	if !e.IsParticipation() || e.Participation() != matrix.Revoked {
 		return e.ID(), nil
+	}
+	if g.Defects.Has("GiveUpKeysUnasked") {
+		return e.ID(), g.ServerKeys.Retire(own.Key().Name())
 	}
 	return e.ID(), g.ServerKeys.Doubt(own.Key().Name())
 }

@@ -89,9 +89,13 @@ func (g *Engine) process(ctx context.Context, r *liveRoom, origin matrix.ServerN
 		if g.isUnverified(e) && g.Defects.Has("RejectUnverifiedUsers") {
 			v.outcome, v.reason = Rejected, "the sender is unverified"
 		}
+		v.event, v.refusal = g.checkPolicy(ctx, r, e)
 	}
 	if err := g.settle(r, v); err != nil {
 		return err
+	}
+	if e.Version().Identity == matrix.AccountKeyIdentity && e.Membership() == "leave" && e.Sender().Domain() != g.ServerName {
+		g.Directory.Gone(e.Sender())
 	}
 	if rejection != nil {
 		return fmt.Errorf("%w: %w", ErrRejected, rejection)
@@ -120,7 +124,7 @@ func (g *Engine) judge(r *liveRoom, e *matrix.Event, before State) (rejection, e
 	return rejection, err
 }
 
-// settle does the sixth check, unless the event is rejected, and stores the event.
+// settle does the sixth check, unless the event is rejected, heeds the seventh, and stores the event.
 func (g *Engine) settle(r *liveRoom, v verdict) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -139,6 +143,8 @@ func (g *Engine) settle(r *liveRoom, v verdict) error {
 		}
 		if refusal = g.mistakenRefusal(v.event, refusal); refusal != nil {
 			v.outcome, v.reason = SoftFailed, "by the current state: "+refusal.Error()
+		} else if v.refusal != nil {
+			v.outcome, v.reason = SoftFailed, v.refusal.Error()
 		}
 	}
 	if v.outcome != Accepted {

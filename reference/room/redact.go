@@ -23,7 +23,7 @@ func (w *writer) redact(r *record) (shown bool, err error) {
 		r.redactedBy = by
 		w.event = w.event.Redacted()
 	}
-	if w.event.Type() != "m.room.redaction" || w.outcome != Accepted {
+	if w.event.Type() != "m.room.redaction" || w.outcome != Accepted && !w.carriesOutRejected() {
 		return true, nil
 	}
 	target := w.event.Get("redacts").String()

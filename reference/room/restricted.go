@@ -112,7 +112,7 @@ func conditionRoom(condition gjson.Result) string { return condition.Get("room_i
 // key, the user's account key (MSC4243, "Impacts on restricted rooms", and so in MSC4348), or in rooms of
 // MSC4345 this server's key there.
 func (g *Engine) authoriserSigner(r *liveRoom, user matrix.UserID) (s matrix.Signer, ok bool) {
-	local, ok := g.LocalUser(r.version, user)
+	_, ok = g.LocalUser(r.version, user)
 	if !ok {
 		return s, false
 	}
@@ -120,8 +120,8 @@ func (g *Engine) authoriserSigner(r *liveRoom, user matrix.UserID) (s matrix.Sig
 		return g.ServerKey, true
 	}
 	if r.version.HasAccountKeys() {
-		account, err := g.Directory.Account(local.Localpart())
-		return account.Signer(), err == nil
+		account, _, ok := g.Directory.LocalAccount(user)
+		return account.Signer(), ok
 	}
 	own, ok := g.ServerKeys.Current(r.id)
 	if !ok || own.Key().Name() != user.Domain() {

@@ -18,9 +18,13 @@ import (
 // Send builds, signs, checks, stores and distributes an event of a local user (account name user ID).
 // Errors are *peer.Error: 403 when the rules forbid the event, 404 when the room is not known, 413 when
 // it is too large, 400 when it has no canonical form. A redaction names its target in
-// content.redacts, and is forbidden when it would take no effect.
+// content.redacts, and is forbidden when it would take no effect. Where nobody on this server is in the
+// room, nothing can be sent but the revocation of this server's own key.
 func (g *Engine) Send(ctx context.Context, roomID string, local matrix.UserID, d Draft) (*matrix.Event, error) {
 	r, err := g.joinedRoom(roomID)
+	if err != nil && g.revokesOwnKey(roomID, local, d) {
+		r, err = g.live(roomID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +51,25 @@ func (g *Engine) joinedRoom(roomID string) (*liveRoom, error) {
 	return r, nil
 }
 
+// revokesOwnKey reports whether a draft revokes this server's key in a room that all of its users have left:
+// "A key controller can revoke their own key at any time", by any localpart, "regardless of room membership"
+// (MSC4345, "Revoked participation" and "Situations where m.server.participation is sent on behalf of the
+// server"). It is built on what this server has last seen of the room, and sent to the servers that it has seen
+// there. That only somebody may do it who was in the room is a policy of this server.
+func (g *Engine) revokesOwnKey(roomID string, local matrix.UserID, d Draft) bool {
+	own, ok := g.ServerKeys.Current(roomID)
+	if !ok || d.Type != matrix.ParticipationType || d.StateKey == nil || *d.StateKey != string(own.Key().Name()) ||
+		gjson.GetBytes(d.Content, "participation").Str != string(matrix.Revoked) {
+		return false
+	}
+	user, ok := g.InRoom(roomID, local)
+	if !ok {
+		return false
+	}
+	_, ok = g.Membership(roomID, user)
+	return ok && g.Participant(roomID, own.Key().Name()).Participation == matrix.Accepted
+}
+
 // inRoom reports whether a user of this server is joined.
 func (g *Engine) inRoom(r *liveRoom) bool {
 	r.mutex.Lock()
@@ -54,7 +77,7 @@ func (g *Engine) inRoom(r *liveRoom) bool {
 	return r.roster.takesPart(g.ownName(r))
 }
 
-// send is Send with r.mutex held.
+// send is Send with r.mutex held, but for while a policy server is waited for.
 func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer) (*matrix.Event, error) {
 	e, err := g.build(r, a, d, cosigners...)
 	if err != nil {
@@ -63,8 +86,12 @@ func (g *Engine) send(r *liveRoom, a actor, d Draft, cosigners ...matrix.Signer)
 	if err := g.checkLocal(r, e); err != nil {
 		return nil, err
 	}
+	before := r.current
+	if e, err = g.recommended(r, e); err != nil {
+		return nil, err
+	}
 	err = g.commit(r, verdict{
-		event: e, outcome: Accepted, before: r.current, destinations: g.destinations(r, e), hook: d.Commit,
+		event: e, outcome: Accepted, before: before, destinations: g.destinations(r, e), hook: d.Commit,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 
 	"countersign/matrix"
@@ -47,7 +48,13 @@ func (g *Engine) Make(origin matrix.ServerName, h Handshake, roomID string, user
 			return Template{}, peer.InvalidParam("in this room users have account key user IDs: %v", err)
 		}
 	}
+	if h == KnockHandshake && r.version.HasParticipation() && g.Defects.Has("DropKnocksForRequests") {
+		return Template{}, peer.Errorf(http.StatusNotFound, "M_UNRECOGNIZED", "servers request to participate here")
+	}
 	content := map[string]any{"membership": string(h)}
+	if h == JoinHandshake && g.isJoinedElsewhere(r, user) {
+		return Template{}, peer.Forbidden("%s is in the room", user)
+	}
 	if h == JoinHandshake {
 		authoriser, err := g.authoriserFor(r, user)
 		if err != nil {
@@ -82,6 +89,9 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 	}
 	if !r.version.HasParticipation() {
 		if user.Domain() != origin {
+			if r.settled.Defects().Has("RefuseOtherDomainsAsInvalid") {
+				return "", peer.InvalidParam("%s is not a user of %s", user, origin)
+			}
 			return "", peer.Forbidden("%s is not a user of %s", user, origin)
 		}
 		return origin, nil
@@ -101,6 +111,9 @@ func (r *liveRoom) serverOfOrigin(origin matrix.ServerName, user matrix.UserID) 
 // checkAccepted asks that a server is accepted and says that it is of a domain. r.mutex is held.
 func (r *liveRoom) checkAccepted(origin, server matrix.ServerName) error {
 	if got := r.roster.participation(server); got != matrix.Accepted {
+		if r.settled.Defects().Has("RefuseOutsidersWithNotFound") {
+			return peer.NotFound("the server is not in the room")
+		}
 		return peer.Forbidden("the participation of %s in the room is %q, not accepted", origin, got)
 	}
 	if r.roster.domain(server) != origin {
@@ -275,6 +288,9 @@ func (g *Engine) joinAnswer(r *liveRoom, e *matrix.Event, before State) (Sent, e
 		}
 		if g.Defects.Has("ReverseTheState") {
 			slices.Reverse(sent.State)
+		}
+		if g.Defects.Has("RepeatTheStateInTheAuthChain") {
+			sent.AuthChain = append(sent.AuthChain, sent.State...)
 		}
 		for _, a := range events.authChain(roots) {
 			sent.AuthChain = append(sent.AuthChain, a.JSON())

@@ -70,6 +70,9 @@ func (g *Engine) Banned(origin matrix.ServerName, roomID string, body CosignRequ
 	if err != nil {
 		return nil, err
 	}
+	if g.Defects.Has("TellUsersOfBans") {
+		return signed.JSON(), g.noteMembership(signed, nil, origin)
+	}
 	return signed.JSON(), nil
 }
 
@@ -190,7 +193,7 @@ func (g *Engine) substitute(v matrix.RoomVersion, e *matrix.Event) (*matrix.Even
 		Type: e.Type(), StateKey: matrix.StateKey(string(a.user)), Sender: e.Sender(), RoomID: e.RoomID(),
 		Content: e.Content(), PrevEvents: e.PrevEvents(), AuthEvents: e.AuthEvents(), Depth: e.Depth(),
 		OriginServerTS: e.OriginServerTS(),
-	}.Build(v, a.personal())
+	}.Build(v, g.mistakenCosigners(v, a)...)
 	if err != nil {
 		return nil, fmt.Errorf("the event with the account key: %w", err)
 	}

@@ -22,7 +22,7 @@ func (g *Engine) MakeParticipation(origin matrix.ServerName, roomID string, user
 	if !r.version.HasParticipation() {
 		return Template{}, peer.Errorf(http.StatusBadRequest, "M_UNRECOGNIZED", "servers do not request to participate in rooms of version %s", r.version.ID)
 	}
-	if !slices.Contains(versions, r.version.ID) {
+	if !slices.Contains(versions, r.version.ID) && !g.Defects.Has("IgnoreTheRequestersVersions") {
 		return Template{}, incompatible(r.version, origin)
 	}
 	if _, err := r.version.ParseUserID(string(user)); err != nil {
@@ -62,6 +62,7 @@ func (g *Engine) checkMayRequest(r *liveRoom, user matrix.UserID) error {
 	if e := g.currentEvent(r.id, "m.room.join_rules", ""); e != nil {
 		rule = e.Get("join_rule").String()
 	}
+	membership = g.mistakenGuest(r, user, membership)
 	switch {
 	case membership == "ban" && !g.Defects.Has("LetBannedUsersRequest"):
 		return g.withVersion(r, peer.Forbidden("%s is banned", user))
@@ -85,6 +86,9 @@ func (g *Engine) participationTemplateFor(r *liveRoom, origin matrix.ServerName,
 		Type: matrix.ParticipationType, StateKey: matrix.StateKey(string(subject)),
 		Content: requestTemplateContent(g.ownName(r)),
 	}
+	if g.isBusy(r, origin) {
+		return Template{}, peer.Forbidden("another server waits")
+	}
 	if g.keepsOut(r, origin) {
 		return Template{}, peer.Forbidden("a server of %s was revoked", origin)
 	}
@@ -99,7 +103,7 @@ func (g *Engine) participationTemplateFor(r *liveRoom, origin matrix.ServerName,
 	err = g.view(func(events source) error {
 		return forbidden(r.settledBy(events).Authorise(trial, events.state(r.current)))
 	})
-	if err != nil {
+	if err != nil && !g.Defects.Has("GiveTemplatesToAnybody") {
 		return Template{}, g.withVersion(r, err)
 	}
 	p.StateKey, p.Content = &stateKey, g.mistakenRequestContent(g.ownName(r))
@@ -148,7 +152,11 @@ func (g *Engine) SendParticipation(ctx context.Context, origin matrix.ServerName
 	if err != nil {
 		return Sent{}, err
 	}
-	return g.joinAnswer(r, signed, before)
+	answer, err := g.joinAnswer(r, signed, before)
+	if g.Defects.Has("LeaveTheRequestOutOfAnswers") {
+		answer.Event = nil
+	}
+	return answer, err
 }
 
 // admitRequest checks that an event is a request that this server may authorise, and signed by the key

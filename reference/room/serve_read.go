@@ -25,7 +25,7 @@ func (g *Engine) ServeEvent(origin matrix.ServerName, eventID string) (*matrix.E
 	if g.isUnverified(k.Event) && g.Defects.Has("ServeNothingOfUnverifiedUsers") {
 		return nil, peer.NotFound("there is no event %s here", eventID)
 	}
-	return k.Event, g.checkReader(k.RoomID(), origin, eventID)
+	return g.servedOtherwise(k.Event), g.checkReader(k.RoomID(), origin, eventID)
 }
 
 // ServeState answers /state and /state_ids: the state before an event, and its auth chain.
@@ -50,7 +50,7 @@ func (g *Engine) ServeState(origin matrix.ServerName, roomID, eventID string) (s
 			if k == nil {
 				return errDamaged
 			}
-			state, ids = append(state, k.Event), append(ids, id)
+			state, ids = append(state, g.servedOtherwise(k.Event)), append(ids, id)
 		}
 		chain = events.authChain(ids)
 		return nil
@@ -136,7 +136,7 @@ func (s source) walk(roomID string, from, stops []string, limit int) (found []*m
 			continue
 		}
 		if k.outcome != Rejected {
-			found = append(found, k.Event)
+			found = append(found, s.g.servedOtherwise(k.Event))
 		}
 		queue = append(queue, k.PrevEvents()...)
 	}
@@ -149,5 +149,5 @@ func (g *Engine) ServePDU(tx *store.Tx, eventID string) (json.RawMessage, error)
 	if err != nil || k == nil {
 		return nil, err
 	}
-	return k.JSON(), nil
+	return g.mistakenUnsigned(k.Event), nil
 }

@@ -17,6 +17,9 @@ func checkCosigner(events source, e *matrix.Event) error {
 		return nil
 	}
 	server, err := e.Cosigner(events.Event)
+	if err != nil && events.g.Defects.Has("LetAccountsBeTheirOwnServers") {
+		server, err = matrix.ServerName(e.Sender().Localpart()), nil
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,9 @@ func (r *Room) sendingServer(e *matrix.Event) (matrix.ServerName, error) {
 		return e.Sender().Domain(), nil
 	}
 	server, err := e.Cosigner(r.find)
+	if err != nil && r.defects.Has("LetAccountsBeTheirOwnServers") {
+		return matrix.ServerName(e.Sender().Localpart()), nil
+	}
 	if err != nil {
 		return "", reject("MSC4348 D-55", "%v", err)
 	}

@@ -7,7 +7,7 @@ import "countersign/matrix"
 // resident to every server, so that it is never below users_default.
 func (r *Room) ImplicitPower(server matrix.ServerName, state State) Level {
 	levels := r.PowerLevels(state)
-	highest := levels.content.named[usersDefault].or(0)
+	highest := r.mistakenDefault(levels.content.named[usersDefault].or(0))
 	for user, level := range levels.content.users {
 		if level > highest && r.isResident(user, server, state) {
 			highest = level
@@ -30,8 +30,11 @@ func (r *Room) ImplicitPower(server matrix.ServerName, state State) Level {
 // before the event sees them all.
 func (r *Room) isResident(user string, server matrix.ServerName, state State) bool {
 	if !r.Version().HasPortableAccounts() {
-		return matrix.UserID(user).Domain() == server
+		return matrix.UserID(user).Domain() == server && !r.countsOut(user, state)
 	}
 	e := state.Event(matrix.StateTuple{Type: "m.room.member", StateKey: user})
+	if r.hasBeenAt(e, server) {
+		return true
+	}
 	return e != nil && e.Membership() == "join" && r.isBoundTo(e, server) && !r.defects.Has("GivePortableUsersServersNoPower")
 }

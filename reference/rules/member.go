@@ -109,7 +109,7 @@ func (m *memberCheck) join() error {
 	if m.membership(m.sender) == "ban" && !m.room.defects.Has("LetBannedUsersJoin") && !m.bannedElsewhere() {
 		return reject("5.3.3", "the sender is banned")
 	}
-	current := m.authorising(m.sender)
+	current := m.mistakenStanding(m.authorising(m.sender))
 	admitted := current == "invite" || current == "join"
 	switch rule := m.joinRule(); rule {
 	case "invite", "knock": // rule 5.3.4

@@ -43,6 +43,8 @@ func (p *participationCheck) letsSubjectPass(rule string) bool {
 		return p.mistakenAuthorisation()
 	case "MSC4345 1.1.3":
 		switch {
+		case next == matrix.Accepted && p.room.IsCreator(p.event.Sender()) && p.letsCreatorPass():
+			return true
 		case p.current == matrix.Revoked && next == matrix.Requested:
 			return d.Has("LetRevokedServersReturn")
 		case p.current == matrix.Revoked:
@@ -174,6 +176,8 @@ func (p *participationCheck) mistakenRefusal() error {
 		return p.mistakenRefusalOfOwn()
 	case p.server == p.target:
 		return nil
+	case next == matrix.Revoked && power < 100 && d.Has("RevokeWithHundredAlways"):
+		return reject("mistake", "revoking takes power level 100")
 	case next == matrix.Revoked && p.current == matrix.Requested && d.Has("RevokeAcceptedServersOnly"):
 		return reject("mistake", "rule 1.2.1, as it is written")
 	case next == matrix.Revoked && p.current == matrix.Accepted && power != Infinite && d.Has("LetOnlyCreatorsRevoke"),
@@ -190,6 +194,8 @@ func (p *participationCheck) mistakenRefusalOfOwn() error {
 	case p.current == matrix.Requested && d.Has("KeepRequestsFromBeingWithdrawn"),
 		p.current == matrix.Accepted && d.Has("LetNobodyRevokeThemselves"):
 		return reject("mistake", "a server cannot revoke itself")
+	case Membership(p.state, p.event.Sender()) == "ban" && d.Has("KeepTheBannedFromRevokingTheirServer"):
+		return reject("mistake", "the sender is banned")
 	case Membership(p.state, p.event.Sender()) != "join" && d.Has("WantMembersToRevokeTheirServer"):
 		return reject("mistake", "the sender is not in the room")
 	}
@@ -243,6 +249,9 @@ func sameKeyLength(text string) bool {
 
 // mistakenAccept is the accept level of a room that does not say.
 func (p *PowerLevels) mistakenAccept(honest Level) Level {
+	if p.event == nil && p.room.defects.Has("LetAnybodyAcceptWithoutPowerLevels") {
+		return 0
+	}
 	if p.event != nil && p.room.defects.Has("AcceptWithFiftyByDefault") {
 		return 50
 	}

@@ -8,12 +8,16 @@ import "countersign/matrix"
 func (r *Room) mistakenCosigner(e *matrix.Event, standing matrix.Participation) bool {
 	join := e.Type() == "m.room.member" && e.Membership() == "join"
 	switch standing {
+	case "":
+		// A server without participation cannot be cited; an account that cites none may be taken for its own.
+		_, err := e.Cosigner(r.find)
+		return err != nil && r.defects.Has("LetAccountsBeTheirOwnServers")
 	case matrix.Requested:
 		return r.defects.Has("LetRequestedServersCosign") || join && r.defects.Has("MoveToRequestedServers")
 	case matrix.Revoked:
 		return r.defects.Has("LetRevokedServersCosign") || join && r.defects.Has("MoveToRevokedServers")
 	}
-	return false // a server without participation cannot be cited
+	return false
 }
 
 // power is the power level of the sender.

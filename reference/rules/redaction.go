@@ -22,7 +22,7 @@ func (r *Room) ofOneServer(redaction, target *matrix.Event) bool {
 	if !r.Version().HasPortableAccounts() {
 		return redaction.Sender().Domain() == target.Sender().Domain() && !r.mistakesKeysForStrangers(redaction, target)
 	}
-	if redaction.Sender() == target.Sender() {
+	if redaction.Sender() == target.Sender() && !r.hasMovedBetween(redaction, target) {
 		return true
 	}
 	one, err := redaction.Cosigner(r.find)

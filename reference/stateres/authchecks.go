@@ -1,6 +1,11 @@
 package stateres
 
-import "countersign/matrix"
+import (
+	"slices"
+
+	"countersign/matrix"
+	"countersign/reference/rules"
+)
 
 // partialState is the state that is being built.
 type partialState map[matrix.StateTuple]number
@@ -14,7 +19,7 @@ func (r *resolution) iterativeAuthChecks(state partialState, events []number) er
 			return err
 		}
 		e := r.event(n)
-		rejection := r.room.Authorise(e, &stateForCheck{r.graph, state, auth})
+		rejection := r.room.Authorise(e, &stateForCheck{r.graph, state, auth, r.room})
 		if rejection != nil && r.room.Defects().Has("AcceptsEveryEvent") {
 			rejection = nil
 		}
@@ -31,11 +36,12 @@ type stateForCheck struct {
 	graph *graph
 	state partialState
 	auth  []number
+	room  *rules.Room
 }
 
 // Event implements rules.State.
 func (s *stateForCheck) Event(place matrix.StateTuple) *matrix.Event {
-	if n, ok := s.state[place]; ok {
+	if n, ok := s.state[place]; ok && !s.goesByCitations(place, n) {
 		return s.graph.event(n)
 	}
 	for _, a := range s.auth {
@@ -45,4 +51,14 @@ func (s *stateForCheck) Event(place matrix.StateTuple) *matrix.Event {
 		}
 	}
 	return nil
+}
+
+// goesByCitations reports whether a mutant believes the participation that an event cites, whatever has come of the
+// server on another branch.
+func (s *stateForCheck) goesByCitations(place matrix.StateTuple, n number) bool {
+	if place.Type != matrix.ParticipationType || slices.Contains(s.auth, n) {
+		return false
+	}
+	cited := slices.ContainsFunc(s.auth, func(a number) bool { return s.graph.event(a).Tuple() == place })
+	return cited && s.room.Defects().Has("ResolveByCitedParticipation")
 }

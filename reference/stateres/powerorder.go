@@ -31,7 +31,12 @@ func isParticipationPowerEvent(e *matrix.Event) bool { return e.IsParticipation(
 
 // comesLast reports whether a mutant does not take an event for a power event.
 func (r *resolution) comesLast(e *matrix.Event) bool {
-	return isParticipationPowerEvent(e) && r.room.Defects().Has("ResolveParticipationLast")
+	if !isParticipationPowerEvent(e) {
+		return false
+	}
+	subject, _ := e.StateKey()
+	own := e.Participation() == matrix.Revoked && string(e.Sender().Domain()) == subject
+	return own && r.room.Defects().Has("ResolveOwnRevocationsLast") || r.room.Defects().Has("ResolveParticipationLast")
 }
 
 // leavesOut reports whether a mutant takes an event for none in a room that has forked.

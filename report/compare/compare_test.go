@@ -62,6 +62,16 @@ func TestDiff_OfTheSame(t *testing.T) {
 	assert.Equal(t, 7, d.Compared.Requirements)
 }
 
+// Runs that were not made in the same way may differ for other reasons than the server.
+func TestDiff_Cautions(t *testing.T) {
+	old := &report.Run{Suite: report.Suite{Version: "v1"}, Configuration: map[string]string{"COUNTERSIGN_FLOOD": "10", "COMPLEMENT_DEBUG": "1"}}
+	now := &report.Run{Suite: report.Suite{Version: "v2"}, Strict: true, Configuration: map[string]string{"COUNTERSIGN_FLOOD": "20", "COMPLEMENT_DEBUG": "1", "COUNTERSIGN_MUTANT": "A"}}
+	assert.Equal(t, []string{
+		"the suite differs: v1, then v2", "strictness differs: false, then true",
+		"COUNTERSIGN_FLOOD differs: 10, then 20", "COUNTERSIGN_MUTANT differs: nothing, then A",
+	}, Diff(old, now).Cautions)
+}
+
 func TestDiff_ExitCodes(t *testing.T) {
 	assert.Equal(t, report.ExitNothingRan, Diff(sample.Nothing(t), sample.Nothing(t)).ExitCode(), "nothing compared is no success")
 	assert.Equal(t, report.ExitNothingRan, Diff(sample.Run(t, "TestA MSC4243-SIG-01 PASS"), sample.Run(t, "TestB MSC4243-SIG-02 PASS")).ExitCode())

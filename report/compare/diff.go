@@ -4,6 +4,7 @@ package compare
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"countersign/report"
@@ -201,6 +202,12 @@ func cautions(old, now *report.Run) []string {
 	add("the suite", identity(&old.Suite), identity(&now.Suite))
 	add("strictness", fmt.Sprint(old.Strict), fmt.Sprint(now.Strict))
 	add("the choice of tests", choice(old), choice(now))
+	names := map[string]string{}
+	maps.Copy(names, old.Configuration)
+	maps.Copy(names, now.Configuration)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		add(name, old.Configuration[name], now.Configuration[name])
+	}
 	return all
 }
 

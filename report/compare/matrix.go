@@ -65,7 +65,7 @@ type Split struct {
 func SideBySide(runs []*report.Run) (*Matrix, error) {
 	m := &Matrix{}
 	for i, run := range runs {
-		m.Columns = append(m.Columns, Column{letters(i), title(run), run})
+		m.Columns = append(m.Columns, Column{letters(i), run.Title(), run})
 	}
 	rows := m.rows()
 	for _, row := range rows {
@@ -186,17 +186,4 @@ func letters(i int) string {
 		return letters(i/26-1) + letters(i%26)
 	}
 	return string(rune('A' + i))
-}
-
-func title(run *report.Run) string {
-	var names []string
-	for _, fact := range run.Servers {
-		if name := strings.TrimSpace(fact.Name + " " + fact.Version); name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return run.Target
-	}
-	return strings.Join(names, " and ")
 }

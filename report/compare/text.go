@@ -24,7 +24,7 @@ func (d *Difference) Print(w io.Writer, width int) {
 		name string
 		run  *report.Run
 	}{{"old", d.Old}, {"new", d.New}} {
-		page.Field(side.name, fmt.Sprintf("%s, %s: %s", title(side.run), side.run.Started.UTC().Format("2006-01-02 15:04 UTC"), headline(side.run)))
+		page.Field(side.name, fmt.Sprintf("%s, %s: %s", side.run.Title(), side.run.Started.UTC().Format("2006-01-02 15:04 UTC"), headline(side.run)))
 	}
 	for _, caution := range d.Cautions {
 		page.Field("caution", caution)

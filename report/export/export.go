@@ -10,22 +10,6 @@ import (
 	"countersign/report/verdict"
 )
 
-// title names what was tested: the servers as they call themselves, or the target.
-func title(run *report.Run) string {
-	var names []string
-	seen := map[string]bool{}
-	for _, fact := range run.Servers {
-		if name := strings.TrimSpace(fact.Name + " " + fact.Version); name != "" && !seen[name] {
-			seen[name] = true
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return run.Target
-	}
-	return strings.Join(names, " and ")
-}
-
 // counts are the verdicts that occur, the strongest first: "3 fail, 1 warn, 127 pass".
 func counts(c *report.Counts) string {
 	var parts []string

@@ -88,9 +88,10 @@ func JUnit(w io.Writer, run *report.Run) error {
 		elapsed[t.Suite] += t.DurationSeconds
 	}
 	for i, reason := range run.Errors {
+		sentence, more := report.SplitReason(printable(reason))
 		suite("harness").add(junitCase{
 			Classname: run.Suite.Name + ".harness", Name: fmt.Sprintf("outside of the tests %d", i+1), Time: seconds(0),
-			Error: &junitProblem{Message: printable(reason), Type: string(verdict.Error)},
+			Error: &junitProblem{Message: sentence, Type: string(verdict.Error), Text: strings.Join(more, "\n")},
 		})
 	}
 	for _, s := range file.Suites {
@@ -191,7 +192,10 @@ func about(run *report.Run) *junitProperties {
 		{"suite.version", run.Suite.Version}, {"suite.commit", run.Suite.Commit}, {"target", run.Target},
 	}
 	for _, fact := range run.Servers {
-		properties = append(properties, junitProperty{fact.Server, strings.TrimSpace(fact.Name + " " + fact.Version)})
+		properties = append(properties, junitProperty{fact.Server, report.Implementation(fact)})
+		if fact.Digest != "" {
+			properties = append(properties, junitProperty{fact.Server + ".digest", fact.Digest})
+		}
 	}
 	for i := range properties {
 		properties[i].Value = printable(properties[i].Value)

@@ -37,11 +37,15 @@ func (b *markdown) line(format string, args ...any) { fmt.Fprintf(b.out, format+
 
 func (b *markdown) run(run *report.Run) {
 	v, headline := run.Headline()
-	b.line("## %s %s: %s", symbol(v), cell(title(run)), headline)
+	b.line("## %s %s: %s", symbol(v), cell(run.Title()), headline)
 	b.line("")
 	b.proposals(run)
 	for _, reason := range run.Errors {
-		b.line("- **ERROR** %s", cell(reason))
+		sentence, more := report.SplitReason(reason)
+		b.line("- **ERROR** %s", cell(sentence))
+		for _, line := range more {
+			b.line("  <br><code>%s</code>", cell(line))
+		}
 	}
 	if len(run.Errors) > 0 {
 		b.line("")

@@ -58,6 +58,16 @@ const (
 	//	countersign: error: hs1 did not answer GET /_matrix/client/versions within 30s; ...
 	LineError = "countersign: error: "
 
+	// LineMore starts each line of what there is to add to the LineError right above it, such as what
+	// a homeserver said before it ended:
+	//
+	//	countersign: more: the last lines of its log:
+	//	countersign: more: cannot open the database
+	LineMore = "countersign: more: "
+
+	// LineWire is the line, in what a failed test prints, below which it shows what was on the wire.
+	LineWire = "what was on the wire:"
+
 	// LineFact starts a line that carries a Fact as JSON:
 	//
 	//	countersign: fact: {"server":"hs1","name":"...","version":"...","room_versions":{"12":"stable"}}
@@ -92,6 +102,10 @@ type KeptServer struct {
 type Fact struct {
 	// Server is the alias of the homeserver in its deployment, such as "hs1".
 	Server string `json:"server"`
+	// Target is where the homeserver came from, such as "docker:IMAGE" or "exec:COMMAND".
+	Target string `json:"target,omitempty"`
+	// Digest is the SHA-256 of the image or of the program, as "sha256:" and hexadecimal digits.
+	Digest string `json:"digest,omitempty"`
 	// Name is the implementation's name, as it reports it over federation.
 	Name string `json:"name,omitempty"`
 	// Version is the implementation's version, as it reports it over federation.

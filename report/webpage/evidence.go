@@ -80,7 +80,7 @@ func (r *reader) evidence(t *report.Test, about report.RequirementVerdict) evide
 		}
 		r.shown[t.ID()] = true
 		r.left -= len(text)
-		e.Transcript, e.Diagram = text, newDiagram(overview)
+		e.Transcript, e.Diagram = text, newDiagram(overview, arrowsShown)
 	}
 	return e
 }
@@ -96,7 +96,7 @@ func (v *view) scenarios(run *report.Run, reader *reader) {
 			continue
 		}
 		_, overview, err := reader.source.Transcript(t, transcriptLimit)
-		if d := newDiagram(overview); err == nil && d != nil {
+		if d := newDiagram(overview, arrowsScenario); err == nil && d != nil {
 			v.Scenarios = append(v.Scenarios, scenario{t, d, link(t.Transcript)})
 		}
 	}

@@ -11,7 +11,8 @@ import (
 
 // The measures of a sequence diagram, in units of its picture.
 const (
-	laneNarrow = 210
+	laneNarrow = 180
+	laneMiddle = 210
 	laneWide   = 290 // where there are few of them
 	laneMargin = 70
 	laneTop    = 52
@@ -20,11 +21,12 @@ const (
 )
 
 // The bounds of a diagram: how many arrows it has, of which the first tell how it began, and how many
-// users have a lane of their own.
+// users have a lane of their own. A scenario is drawn to be read from its beginning to its end.
 const (
-	arrowsShown = 60
-	arrowsFirst = 20
-	usersShown  = 4
+	arrowsShown    = 60
+	arrowsScenario = 300
+	arrowsFirst    = 20
+	usersShown     = 4
 )
 
 // everyUser is the lane of the users where there are too many of them.
@@ -61,8 +63,8 @@ type arrow struct {
 	Missing      int
 }
 
-// newDiagram draws an overview. It is nil when there is nothing to draw.
-func newDiagram(o *report.Overview) *diagram {
+// newDiagram draws an overview with so many arrows at most. It is nil when there is nothing to draw.
+func newDiagram(o *report.Overview, shown int) *diagram {
 	if o == nil {
 		return nil
 	}
@@ -73,8 +75,8 @@ func newDiagram(o *report.Overview) *diagram {
 	}
 	at := d.lanes(o, steps)
 	missing := 0
-	if len(steps) > arrowsShown {
-		missing = len(steps) - arrowsShown
+	if len(steps) > shown {
+		missing = len(steps) - shown
 		steps = slices.Concat(steps[:arrowsFirst], steps[arrowsFirst+missing:])
 	}
 	y := laneTop
@@ -161,9 +163,12 @@ func (d *diagram) lanes(o *report.Overview, steps []joined) map[string]int {
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	at := map[string]int{}
-	width := laneNarrow
-	if len(names) <= 3 {
+	width := laneMiddle
+	switch {
+	case len(names) <= 3:
 		width = laneWide
+	case len(names) > 5:
+		width = laneNarrow
 	}
 	for i, name := range names {
 		x := laneMargin + i*width

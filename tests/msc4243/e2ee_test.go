@@ -227,9 +227,17 @@ func TestDeviceLists_NameAccounts(t *testing.T) {
 		},
 	} {
 		gil := r.Peer.Member(t, "gil")
-		ids, err := lists(t, r, does(gil), list, r.ClientID(gil))
+		at := does(gil)
+		ids, err := lists(t, r, at, list, r.ClientID(gil))
 		if err != nil || slices.Contains(ids, string(gil.KeyID())) {
 			conform.Violation(t, "MSC4243-E2EE-05", r.ClientID(gil)+" in device_lists."+list, strings.Join(ids, ", "))
+		}
+		if list != "changed" {
+			continue
+		}
+		changes := r.Alice.Request(t, http.MethodGet, csapi.Path("v3", "keys", "changes"), csapi.Query("from", at), csapi.Query("to", since()))
+		if named := changes.Get("changed"); changes.OK() && (!strings.Contains(named.Raw, r.ClientID(gil)) || strings.Contains(named.Raw, gil.Key())) {
+			conform.Violation(t, "MSC4243-E2EE-05", r.ClientID(gil)+" in /keys/changes", changes.String())
 		}
 	}
 }

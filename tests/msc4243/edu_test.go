@@ -241,3 +241,117 @@ func TestEphemeral_AboutOthers(t *testing.T) {
 		}
 	}
 }
+
+// Server behaviour: a homeserver knows its own users by account name, and shows them so to its clients.
+func TestEphemeral_OfLocalUsers(t *testing.T) {
+	t.Parallel()
+	for _, k := range ephemerals() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, k.requirement)
+			r := hosting(t)
+			setup := conform.Setup(t)
+			bob := local(t, r, "bob")
+			bob.MustSee(setup, r.ID, r.Fence(t).ID())
+			k.does(setup, r)
+			err := bob.SyncUntil(wait.Context(t), "alice's "+k.name, func(v *csapi.View) bool {
+				return slices.Contains(k.shown(r, v), r.Alice.UserID)
+			})
+			users := k.shown(r, bob.View())
+			if keys := blueprints.KeyUserIDs(strings.Join(users, " ")); err != nil || len(keys) > 0 {
+				conform.Violation(t, k.requirement, "the "+k.name+" of another user of the homeserver, by account name", strings.Join(users, ", "))
+			}
+		})
+	}
+}
+
+// Client-server API, "Receipts": a user has read up to one event. That user is one, in whichever form their
+// server names them.
+func TestReceipts_AreOneOfEachUser(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4243-EDU-02")
+	k := ephemerals()[1]
+	r := hosting(t)
+	setup := conform.Setup(t)
+	r.Fence(t)
+	for _, form := range []matrix.UserID{r.Fay.KeyID(), r.Fay.NameID()} {
+		r.Alice.MustSee(setup, r.ID, lastSaid(r))
+		k.send(setup, r, form)
+		r.Fence(t)
+	}
+	gil := r.Join(t, "gil") // whose receipt is the fence
+	k.send(setup, r, gil.KeyID())
+	k.send(setup, r, gil.NameID())
+	r.Alice.MustSyncUntil(setup, "gil's receipt", func(v *csapi.View) bool { return slices.Contains(k.shown(r, v), r.ClientID(gil)) })
+	var read []string
+	for _, event := range inSync(t, place{client: r.Alice, roomID: r.ID}, csapi.SyncRequest{}).Get("ephemeral.events").Array() {
+		if event.Get("type").Str == k.eventType {
+			read = append(read, k.users(event.Get("content"))...)
+		}
+	}
+	of := slices.DeleteFunc(slices.Clone(read), func(user string) bool { return user != r.ClientID(r.Fay) })
+	if len(of) > 1 {
+		conform.Violation(t, "MSC4243-EDU-02", "one receipt of "+r.ClientID(r.Fay), strings.Join(read, ", "))
+	}
+}
+
+// Server-server API, "Presence" and "Send-to-device messaging": a server speaks for its own users. Here fay's
+// server speaks for gil, of a third one, and then for fay, which is the fence.
+func TestEphemeral_InTheNameOfOthers(t *testing.T) {
+	t.Parallel()
+	stranger := func(t *testing.T, r *blueprints.Room) *fakeserver.User {
+		elsewhere := r.Scene.Peer(t)
+		gil := elsewhere.Member(t, "gil")
+		elsewhere.MustJoin(conform.Setup(t), r.At, r.Version, r.ID, gil)
+		r.Alice.MustSeeMember(conform.Setup(t), r.ID, r.ClientID(gil), "join")
+		return gil
+	}
+	t.Run("presence", func(t *testing.T) {
+		t.Parallel()
+		conform.Covers(t, "MSC4243-EDU-04")
+		r := hosting(t)
+		setup := conform.Setup(t)
+		gil := stranger(t, r)
+		since := r.Alice.Sync(setup, csapi.SyncRequest{}).MustString(setup, "next_batch")
+		for _, id := range []matrix.UserID{gil.NameID(), gil.KeyID(), r.Fay.NameID(), r.Fay.KeyID()} {
+			content := map[string]any{"push": []any{map[string]any{"user_id": id, "presence": "online", "last_active_ago": 1000}}}
+			must.NoError(setup, "sending m.presence", r.Room.SendEDU(wait.Context(t), "m.presence", content))
+		}
+		var senders []string
+		err := wait.Until(wait.Context(t), wait.Limit()/5, "fay's presence", func(context.Context) (bool, error) {
+			senders = nil
+			for _, event := range r.Alice.Sync(setup, csapi.SyncRequest{Since: since}).Get("presence.events").Array() {
+				senders = append(senders, event.Get("sender").Str)
+			}
+			return slices.Contains(senders, r.ClientID(r.Fay)), nil
+		})
+		if err != nil {
+			conform.Skip(t, "the homeserver shows no presence, which is optional: %v", err)
+		}
+		if slices.Contains(senders, r.ClientID(gil)) {
+			conform.Violation(t, "MSC4243-EDU-04", "no presence of a user of a third server, which fay's server has sent", strings.Join(senders, ", "))
+		}
+	})
+	t.Run("a message to a device", func(t *testing.T) {
+		t.Parallel()
+		conform.Covers(t, "MSC4243-EDU-04")
+		r := hosting(t)
+		gil := stranger(t, r)
+		kind := blueprints.Unique("org.countersign.message")
+		for _, id := range []matrix.UserID{gil.NameID(), r.Fay.NameID()} {
+			must.NoError(conform.Setup(t), "sending m.direct_to_device", r.Room.SendEDU(wait.Context(t), "m.direct_to_device", map[string]any{
+				"sender": id, "type": kind, "message_id": blueprints.Unique("message"),
+				"messages": map[string]any{r.Alice.UserID: map[string]any{r.Alice.DeviceID: map[string]any{"body": "hello"}}},
+			}))
+		}
+		sent := func(v *csapi.View, by *fakeserver.User) bool {
+			return slices.ContainsFunc(v.ToDevice, func(message gjson.Result) bool {
+				return message.Get("type").Str == kind && message.Get("sender").Str == r.ClientID(by)
+			})
+		}
+		r.Alice.MustSyncUntil(conform.Setup(t), "a message by fay to alice's device", func(v *csapi.View) bool { return sent(v, r.Fay) })
+		if sent(r.Alice.View(), gil) {
+			conform.Violation(t, "MSC4243-EDU-04", "no message by a user of a third server, which fay's server has sent", "it is shown")
+		}
+	})
+}

@@ -390,3 +390,18 @@ func TestErasedUser_LeavesAreSigned(t *testing.T) {
 	leave := r.MustReceiveMember(t, string(id), "leave")
 	must.Equal(t, "sender of the leave", leave.Sender(), id)
 }
+
+// Handling GDPR erasure, footnote eraselist: "servers with users who have never communicated with an erased key
+// will be informed that the key is erased."
+func TestErasures_AreToldToEverybody(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4243-ERASE-03")
+	r := hostingAlone(t)
+	key := departed(t, r, "erin")
+	there := *r
+	there.Peer = r.Scene.Peer(t) // a server that shares no room with erin, and never did
+	told := keysOf(follow(t, &there, 0, 1000))
+	if !slices.Contains(told, key) {
+		conform.Violation(t, "MSC4243-ERASE-03", "the erased key "+key+" to be told to a server that never shared a room with its user", strings.Join(told, ", "))
+	}
+}

@@ -1,6 +1,8 @@
 package msc4243
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
 	"countersign/helpers/must"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -41,6 +44,15 @@ func newBereft(t *testing.T) bereft {
 	joined := sought{kind: members, of: string(b.erin.NameID()), beside: b.fays.beside}
 	joined.id = r.Room.State("m.room.member", string(b.erin.KeyID())).ID()
 	b.erins = []sought{said, joined}
+	reads := ephemerals()[1]
+	reads.send(t, r, b.erin.NameID())
+	reads.send(t, r, b.erin.KeyID())
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit()/5)
+	defer cancel()
+	// A homeserver that takes no receipts has none to forget.
+	if err := r.Alice.SyncUntil(ctx, "erin's receipt", func(v *csapi.View) bool { return slices.Contains(reads.shown(r, v), r.ClientID(b.erin)) }); err != nil {
+		t.Log(err)
+	}
 	mustLearnErasure(t, r, b.erin)
 	return b
 }

@@ -1,12 +1,14 @@
 package msc4243
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -16,6 +18,7 @@ import (
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
 	"countersign/helpers/must"
+	"countersign/helpers/wait"
 	"countersign/matrix"
 )
 
@@ -431,4 +434,31 @@ func TestInvite_ByTheFirstVersionIsRefused(t *testing.T) {
 		conform.Violation(t, "MSC4243-INV-20", "a refusal of /v1/invite", answer.String())
 	}
 	mustCosign(conform.Setup(t), r, q)
+}
+
+// The same when the inviter becomes verified: the invite is as good as another.
+func TestInvite_ByAUserWhoBecomesVerified(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4243-INV-17")
+	r := secluded(t)
+	r.Fay.AnswerWith(blueprints.Unknown())
+	inviteAlice(t, r)
+	setup := conform.Setup(t)
+	r.Fay.AnswerWith(fakeserver.AccountAnswer{})
+	confirmed := time.Now()
+	ctx, cancel := context.WithTimeout(wait.Context(t), wait.Limit())
+	defer cancel()
+	_, err := r.Peer.WaitRequest(ctx, func(e fakeserver.Exchange) bool {
+		return e.Started.After(confirmed) && e.Answered() && fakeserver.AsksFor(r.Fay.Key())(e)
+	})
+	if err != nil {
+		conform.Skip(t, "the homeserver has not asked again for an inviter whom nobody had confirmed, which is its own affair: %v", err)
+	}
+	err = r.Alice.SyncUntil(wait.Context(t), "the invite", func(v *csapi.View) bool {
+		return v.Room(r.ID).Section == "invite" && v.Room(r.ID).StrippedMembership(r.Alice.UserID) == "invite"
+	})
+	if err != nil {
+		conform.Violation(t, "MSC4243-INV-17", "the invite to be shown once its sender is verified", err.Error())
+	}
+	r.Alice.MustJoin(setup, r.ID, string(r.Peer.Name()))
 }

@@ -289,7 +289,7 @@ func TestSignatures_NeedNoKeyServer(t *testing.T) {
 	}))
 
 	conform.Expect(t, "a member whose server has no key to offer is a member")
-	r.Alice.MustSeeMember(t, r.ID, r.ClientID(gil), "join")
+	mustFind(t, r.Alice, r.ID, r.ClientID(gil))
 	message := blueprints.NewEvent(t, r.Room, gil, fakeserver.Message("by way of fay's server"))
 	r.Room.Add(message)
 	r.Fence(t) // whose previous event is the message

@@ -2,12 +2,14 @@
 package msc4243
 
 import (
+	"context"
 	"testing"
 
 	"countersign/blueprints"
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
 	"countersign/helpers/csapi"
+	"countersign/helpers/wait"
 	"countersign/helpers/walks"
 	"countersign/matrix"
 )
@@ -40,6 +42,17 @@ func local(t testing.TB, r *blueprints.Room, name string) *csapi.Client {
 	user := r.User(t, r.HS.Alias(), name)
 	user.MustJoin(t, r.ID)
 	return user
+}
+
+// mustFind waits until a client finds a user in a room. A homeserver may show a room that it joins before it has
+// asked who is in it ("SHOULD be done prior to sending the room information to clients"). Who is verified later
+// is not in /sync without use_state_after, but is a member of the room.
+func mustFind(t testing.TB, client *csapi.Client, roomID, userID string) {
+	t.Helper()
+	wait.For(t, userID+" to be found in room "+roomID, func(context.Context) (bool, error) {
+		found := client.State(t, roomID, "m.room.member", userID)
+		return found.OK() && found.Get("membership").Str == "join", nil
+	})
 }
 
 // visiting is a room of the version of MSC4243 that fay made and alice joined.

@@ -273,7 +273,12 @@ func TestQueryAccounts_KnowsClosedAccounts(t *testing.T) {
 	bob := local(t, r, "bob")
 	key := keyOf(t, r, bob)
 	must.Field(conform.Setup(t), entryOf(t, r, key), "account_name", nameOf(bob))
+	said := bob.MustSay(conform.Setup(t), r.ID, "goodbye")
+	r.Alice.MustSee(conform.Setup(t), r.ID, said)
 	bob.MustDeactivate(conform.Setup(t), false)
+	if shown := r.Alice.Event(t, r.ID, said); shown.Get("sender").Str != bob.UserID {
+		conform.Violation(t, "MSC4243-QA-14", "what a user has said who has closed the account, without erasure, under the account name", shown.String())
+	}
 	if entry := entryOf(t, r, key); entry.Get("account_name").Str != nameOf(bob) {
 		conform.Violation(t, "MSC4243-QA-14", "the account name of a user who has closed the account, without erasure", entry.Raw)
 	}

@@ -158,3 +158,36 @@ func TestRestrictedJoin_WithinOneServer(t *testing.T) {
 	must.Equal(t, "who authorises the join", named, there.Room.State("m.room.create", "").Sender())
 	must.NoError(t, "checking the signature of the user who authorises the join", join.VerifyAccountKey(named))
 }
+
+// Server-server API, "Restricted rooms": the allowed room may be of another version. Whether somebody is in it
+// is a question about a user, whom one of the rooms knows by account name and the other by account key. The text
+// does not speak of that.
+func TestRestrictedJoin_ByMembershipInARoomOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		allowed, entered func(r *blueprints.Room) matrix.RoomVersion
+	}{
+		{"without account keys", v12Of, versionOf},
+		{"with account keys", versionOf, v12Of},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "MSC4243-RJ-08")
+			r := hosting(t)
+			conform.NeedRoomVersion(t, r.HS, v12.ID)
+			setup := conform.Setup(t)
+			club := r.Alice.MustCreateRoom(setup, map[string]any{"room_version": c.allowed(r).ID, "preset": "public_chat"})
+			restricted := restrictedTo(t, r, club, map[string]any{"room_version": c.entered(r).ID})
+			bob, carol := r.User(t, r.HS.Alias(), "bob"), r.User(t, r.HS.Alias(), "carol")
+			bob.MustJoin(setup, club)
+			must.Be(setup, !carol.Join(setup, restricted).OK(), "nobody to be let in who is not in the allowed room")
+			if joined := bob.Join(t, restricted); !joined.OK() {
+				conform.Violation(t, "MSC4243-RJ-08", "a member of an allowed room "+c.name+" to be let in", joined.String())
+			}
+		})
+	}
+}
+
+func v12Of(*blueprints.Room) matrix.RoomVersion       { return v12 }
+func versionOf(r *blueprints.Room) matrix.RoomVersion { return r.Version }

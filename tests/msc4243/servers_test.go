@@ -30,8 +30,8 @@ func TestTwoServers_FederateAndSurviveRestarts(t *testing.T) {
 	}{{"hosted by hs1", alice, bob}, {"hosted by hs2", bob, alice}} {
 		room := way.host.MustCreateRoom(t, map[string]any{"room_version": v.ID, "preset": "public_chat"})
 		way.guest.MustJoin(t, room, way.host.Server().Name())
-		way.host.MustSeeMember(t, room, way.guest.UserID, "join")
-		way.guest.MustSeeMember(t, room, way.host.UserID, "join")
+		mustFind(t, way.host, room, way.guest.UserID)
+		mustFind(t, way.guest, room, way.host.UserID)
 		rooms[way.name] = room
 	}
 	talk := func(when string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"countersign/blueprints"
 	"countersign/fakeserver"
@@ -131,18 +132,32 @@ func TestFork_RevocationMeetsWhatTheServerDoes(t *testing.T) {
 // in any branch", whatever a thief of the key does on another.
 func TestFork_SelfRevocationBeatsAThief(t *testing.T) {
 	t.Parallel()
-	conform.Covers(t, "MSC4345-AUTH-22")
-	f := newFork(t)
-	f.add(t, f.one, f.mallory, f.revocation(true))
-	stolen := f.add(t, f.two, f.mallory, fakeserver.Message("by the thief").Through(f.key))
-	f.add(t, f.two, f.mallory, fakeserver.State("m.room.topic", "", map[string]any{"topic": "the thief's"}).Through(f.key))
-	f.converged(t, f.deliver(t))
-	one, two := f.participation(t)
-	if one != matrix.Revoked || two != matrix.Revoked {
-		conform.Violation(t, "MSC4345-AUTH-22", "the server is revoked after the branches have met", fmt.Sprintf("it is %q and %q", one, two))
-	}
-	if f.Alice.View().Room(f.ID).Has(stolen.ID()) {
-		conform.Violation(t, "MSC4345-AUTH-22", "what the thief says after the revocation has arrived is not shown", stolen.ID())
+	for name, thief := range map[string]time.Duration{"the-thief-is-later": time.Second, "the-thief-is-earlier": -time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conform.Covers(t, "MSC4345-AUTH-22")
+			f := newFork(t)
+			at := time.Now()
+			timed := func(d fakeserver.Draft, at time.Time) fakeserver.Draft {
+				d.Time = at
+				return d
+			}
+			f.add(t, f.one, f.mallory, timed(f.revocation(true), at))
+			stolen := f.add(t, f.two, f.mallory, timed(fakeserver.Message("by the thief").Through(f.key), at.Add(thief)))
+			topic := fakeserver.State("m.room.topic", "", map[string]any{"topic": "the thief's"}).Through(f.key)
+			set := f.add(t, f.two, f.mallory, timed(topic, at.Add(thief)))
+			state := f.converged(t, f.deliver(t))
+			one, two := f.participation(t)
+			if one != matrix.Revoked || two != matrix.Revoked {
+				conform.Violation(t, "MSC4345-AUTH-22", "the server is revoked after the branches have met", fmt.Sprintf("it is %q and %q", one, two))
+			}
+			if slices.Contains(state, set.ID()) {
+				conform.Violation(t, "MSC4345-AUTH-22", "what the thief has set beside the revocation is not in the state", set.ID())
+			}
+			if f.Alice.View().Room(f.ID).Has(stolen.ID()) {
+				conform.Violation(t, "MSC4345-AUTH-22", "what the thief says after the revocation has arrived is not shown", stolen.ID())
+			}
+		})
 	}
 }
 

@@ -135,6 +135,8 @@ func (m move) proseOfRevoking() ruling {
 		return ruling{false, "MSC4345-AUTH-15"}
 	case m.author.level == m.author.subject:
 		return ruling{false, "MSC4345-AUTH-09"} // "has less implicit power level"
+	case m.author.level < m.author.subject && m.from.participation == matrix.Requested:
+		return ruling{false, "MSC4345-AUTH-28"} // D-41: nobody of that server can be in the room yet
 	case m.author.level < m.author.subject:
 		return ruling{false, "MSC4345-AUTH-10"}
 	case m.from.participation == matrix.Requested:

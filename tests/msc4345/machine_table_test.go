@@ -55,7 +55,9 @@ func judgedBy(who author) (requirements []string) {
 type machine struct {
 	*blueprints.Room
 	admin, moderator *fakeserver.User
-	gathered         []json.RawMessage
+	// somebody is a user of the servers that have power of their own.
+	somebody *fakeserver.User
+	gathered []json.RawMessage
 }
 
 // aMove is a move of a server key of its own.
@@ -68,7 +70,7 @@ type aMove struct {
 func newMachine(t testing.TB) *machine {
 	t.Helper()
 	m := &machine{Room: visiting(t)}
-	m.admin, m.moderator = m.Peer.Member(t, "admin"), m.Peer.Member(t, "moderator")
+	m.admin, m.moderator, m.somebody = m.Peer.Member(t, "admin"), m.Peer.Member(t, "moderator"), m.Peer.Member(t, "somebody")
 	for _, user := range []*fakeserver.User{m.admin, m.moderator} {
 		m.say(t, user, fakeserver.Membership(m.UserID(user), "join"))
 	}
@@ -104,7 +106,7 @@ func (m *machine) movesOf(t testing.TB, who author) (moves []*aMove) {
 		for _, to := range words() {
 			made := &aMove{move: move{from, to, who}, key: m.Peer.MintServerKey()}
 			if who.subject > 0 {
-				users[made.key.Key().UserID("somebody")] = who.subject
+				users[m.somebody.IDThrough(m.Version, made.key)] = who.subject
 			}
 			moves = append(moves, made)
 		}
@@ -118,6 +120,11 @@ func (m *machine) prepare(t testing.TB, moves []*aMove) {
 	t.Helper()
 	for _, made := range moves {
 		m.bring(t, made.key, made.from)
+		if made.author.subject > 0 && made.from.participation == matrix.Accepted {
+			// D-41: whether users count who are not in the room is open.
+			id := m.somebody.IDThrough(m.Version, made.key)
+			m.say(t, m.somebody, fakeserver.Membership(id, "join").Through(made.key))
+		}
 	}
 	m.deliver(conform.Setup(t), m.Peer)
 }

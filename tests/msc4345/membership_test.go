@@ -70,6 +70,8 @@ func TestRevocation_OfACreatorsServer(t *testing.T) {
 	blueprints.MustSend(setup, r.Room, r.Fay, r.Room.Asks(key))
 	r.FayAccepts(setup, name)
 	r.MustSeeParticipation(setup, name, matrix.Accepted)
+	second := r.Peer.Relay("second", admin.Account()) // D-41: in the room, where everybody counts
+	blueprints.MustSend(setup, r.Room, second, fakeserver.Membership(key.Key().UserID("second"), "join").Through(key))
 
 	if _, got := try(t, r, admin, r.Room.Revokes(name), fakeserver.Forgery{}); got.Effective() {
 		conform.Violation(t, "MSC4345-FORGE-19", "an admin does not revoke the server of a creator", got.String())

@@ -140,6 +140,9 @@ func TestServers_ActOnlyWhenAccepted(t *testing.T) {
 				conform.Violation(t, "MSC4345-AUTH-19", fmt.Sprintf("%s by a server with participation %q has an effect: %t", d.Type, p, p == matrix.Accepted), got.String())
 			}
 		}
+		if content := r.Alice.Event(t, r.ID, said.ID()).MustOK(t).Get("content.body"); p != matrix.Accepted && !content.Exists() {
+			conform.Violation(t, "MSC4345-AUTH-19", fmt.Sprintf("a redaction by a server with participation %q redacts nothing", p), "the message has no content any more")
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package msc4345
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -67,6 +68,19 @@ func TestResident_Template(t *testing.T) {
 	must.Equal(want, "room_version", petition.Made.Get("room_version").Str, r.Version.ID)
 }
 
+// GET make_participation: "identical to make_join", which has a server refused that does not know the room version.
+func TestResident_TemplateNeedsTheVersion(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4345-FLOW-04")
+	r := hosted(t)
+	must.Succeed(conform.Setup(t), template(t, r, r.Fay))
+	uri := strings.ReplaceAll(templateURI(r, r.Fay), url.QueryEscape(r.Version.ID), "12")
+	reply := r.Peer.Ask(t, r.At, http.MethodGet, uri, nil)
+	judge := conform.Judge(t, "MSC4345-FLOW-04")
+	must.Refuse(judge, reply, http.StatusBadRequest)
+	must.Equal(judge, "errcode", reply.JSON().Get("errcode").Str, "M_INCOMPATIBLE_ROOM_VERSION")
+}
+
 // GET make_participation: "should respond with 403 if the user is banned".
 func TestResident_RefusesTheBanned(t *testing.T) {
 	t.Parallel()
@@ -75,6 +89,8 @@ func TestResident_RefusesTheBanned(t *testing.T) {
 	must.Succeed(conform.Setup(t), template(t, r, r.Fay))
 	r.Alice.MustBan(conform.Setup(t), r.ID, string(r.UserID(r.Fay)))
 	must.Refuse(conform.Judge(t, "MSC4345-FLOW-05"), template(t, r, r.Fay), http.StatusForbidden)
+	// It is the user who is banned, not the server.
+	must.Succeed(conform.Judge(t, "MSC4345-FLOW-05"), template(t, r, r.Peer.Member(t, "fellow")))
 }
 
 // GET make_participation: "should respond with 403 if the user has not received an invitation when the join
@@ -86,6 +102,8 @@ func TestResident_RefusesTheUninvited(t *testing.T) {
 	must.Refuse(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Fay), http.StatusForbidden)
 	invite(t, r)
 	must.Succeed(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Fay))
+	// It is the user who is invited, not the server.
+	must.Refuse(conform.Judge(t, "MSC4345-FLOW-06"), template(t, r, r.Peer.Member(t, "fellow")), http.StatusForbidden)
 }
 
 // invite has alice invite fay, by the user ID of the room or, where the homeserver does not take that for
@@ -118,6 +136,7 @@ func TestResident_ChecksRequests(t *testing.T) {
 			Edits: []fakeserver.Edit{{Path: "content.request_authorised_via_server", JSON: `"{unknown-server}"`}}}},
 		{"accepted-in-place-of-requested", "MSC4345-FORGE-22", fakeserver.Forgery{Edits: []fakeserver.Edit{{Path: "content.participation", JSON: `"accepted"`}}}},
 		{"revoked-in-place-of-requested", "MSC4345-FORGE-22", fakeserver.Forgery{Edits: []fakeserver.Edit{{Path: "content.participation", JSON: `"revoked"`}}}},
+		{"for-another-room", "MSC4345-FORGE-22", fakeserver.Forgery{Edits: []fakeserver.Edit{{Path: "room_id", JSON: `"!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"`}}}},
 		{"of-another-type", "MSC4345-FORGE-22", fakeserver.Forgery{Edits: []fakeserver.Edit{{Path: "type", JSON: `"org.countersign.other"`}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,6 +193,9 @@ func TestResident_CosignsAndTellsEverybody(t *testing.T) {
 	sent := r.Peer.MustReceiveEvent(t, petition.Event.ID())
 	must.NoError(t, "looking for the signature of the server that asks", sent.VerifyServerKey(subject))
 	must.NoError(t, "looking for the signature of the server that authorises", sent.VerifyServerKey(r.ServerKey(t)))
+	kept := r.Peer.Event(t, r.At, petition.Event.ID()).Only(t, r.Version)
+	must.NoError(conform.Judge(t, "MSC4345-FLOW-10"), "looking for both signatures in what the homeserver has kept",
+		errors.Join(kept.VerifyServerKey(subject), kept.VerifyServerKey(r.ServerKey(t))))
 	for _, way := range fakeserver.Submissions() {
 		again := late.MustAsk(t, r.At, r.Version, r.ID, late.Member(t, "later"), fakeserver.WithServerKey(late.MintServerKey()))
 		answer, err := again.SubmitBy(t.Context(), forge(t, again, fakeserver.Forgery{}, fakeserver.Cast{}), way)
@@ -193,9 +215,6 @@ func TestResident_ServersWait(t *testing.T) {
 			r := hosting(t)
 			key, late := r.AnotherServer(t, p), r.Peer.Member(t, "late")
 			id := late.IDThrough(r.Version, key)
-			for _, membership := range []string{"join", "knock"} {
-				must.Refuse(conform.Judge(t, "MSC4345-FLOW-18"), r.Peer.Make(t, r.At, membership, r.ID, string(id), r.Version.ID), http.StatusForbidden)
-			}
 			join := blueprints.NewEvent(t, r.Room, late, fakeserver.Membership(id, "join").Through(key))
 			waits := conform.Judge(t, "MSC4345-FLOW-14")
 			if p == "" {
@@ -205,6 +224,9 @@ func TestResident_ServersWait(t *testing.T) {
 			r.Fence(t)
 			next := r.MustStayUnseen(t, join)
 			must.NotContain(t, "the state over federation", r.StateBefore(t, next), join.ID())
+			for _, membership := range []string{"join", "knock"} {
+				must.Refuse(conform.Judge(t, "MSC4345-FLOW-18"), r.Peer.Make(t, r.At, membership, r.ID, string(id), r.Version.ID), http.StatusForbidden)
+			}
 		})
 	}
 }
@@ -232,7 +254,12 @@ func TestResident_Invitation(t *testing.T) {
 	reject := r.Peer.Make(t, r.At, "leave", r.ID, string(r.UserID(r.Fay)))
 	conform.Info(t, "MSC4345-FLOW-16", fmt.Sprintf("a server that was not accepted asks for a template to reject an invitation: %d %s",
 		reject.StatusCode(), reject.JSON().Get("errcode").Str))
-	must.Refuse(t, r.Peer.Make(t, r.At, "join", r.ID, string(r.UserID(r.Fay)), r.Version.ID), http.StatusForbidden)
+	join := r.Peer.Make(t, r.At, "join", r.ID, string(r.UserID(r.Fay)), r.Version.ID)
+	conform.Info(t, "MSC4345-FLOW-15", fmt.Sprintf("a server that was not accepted asks for a template to accept an invitation: %d", join.StatusCode()))
+	if join.StatusCode() == http.StatusOK { // which is no acceptance yet (D-34)
+		_, early := blueprints.MustSubmit(t, r.Peer.MustBegin(conform.Setup(t), r.At, r.Version, "join", r.ID, r.Fay))
+		must.RefuseAny(conform.Judge(t, "MSC4345-FLOW-15"), early)
+	}
 	r.AliceAccepts(t, r.FayRequests(t).ServerKey.Key().Name())
 	r.Room = r.Peer.MustJoin(t, r.At, r.Version, r.ID, r.Fay)
 	r.MustSeeUser(t, r.Fay, "join")
@@ -243,8 +270,7 @@ func TestResident_AcceptedServersKnock(t *testing.T) {
 	t.Parallel()
 	conform.Covers(t, "MSC4345-FLOW-17")
 	r := hosted(t, joinRule("knock"))
-	must.Refuse(t, r.Peer.Make(t, r.At, "knock", r.ID, string(r.UserID(r.Fay)), r.Version.ID), http.StatusForbidden)
-	r.AliceAccepts(t, r.FayRequests(t).ServerKey.Key().Name())
+	r.AliceAccepts(t, r.FayRequests(t).ServerKey.Key().Name()) // TestResident_ServersWait has what comes before
 	_, reply := blueprints.MustSubmit(t, r.Peer.MustBegin(t, r.At, r.Version, "knock", r.ID, r.Fay))
 	must.Succeed(t, reply)
 	r.MustSeeUser(t, r.Fay, "knock")
@@ -259,7 +285,11 @@ func TestResident_RevokedServersNeedANewKey(t *testing.T) {
 	old := r.Room.Key()
 	r.AliceRevokes(t, old.Key().Name())
 	r.MustSeeParticipation(t, old.Key().Name(), matrix.Revoked)
-	must.RefuseAny(t, template(t, r, r.Fay))
+	// A template is nothing yet: what is made of it must be refused.
+	if reply := template(t, r, r.Fay); reply.StatusCode() == http.StatusOK {
+		again := r.Peer.MustAsk(t, r.At, r.Version, r.ID, r.Fay)
+		must.RefuseAny(conform.Judge(t, "MSC4345-FLOW-19"), blueprints.HandInRequest(t, again, forge(t, again, fakeserver.Forgery{}, fakeserver.Cast{})))
+	}
 
 	r.Peer.UseRoomKey(r.ID, r.Peer.MintServerKey())
 	r.AliceAccepts(t, r.FayRequests(t).ServerKey.Key().Name())

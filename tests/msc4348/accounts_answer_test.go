@@ -20,9 +20,12 @@ import (
 func spellings() []string {
 	return []string{
 		fakeserver.PortableAccountsPath, "/_matrix/federation/unstable/org.matrix.msc4348/query/accounts",
-		"/_matrix/federation/unstable/org.matrix.4348.accounts/query/accounts", "/_matrix/federation/v1/query/accounts", fakeserver.AccountsPath,
+		"/_matrix/federation/unstable/org.matrix.4348.accounts/query/accounts", msc4243Path, fakeserver.AccountsPath,
 	}
 }
+
+// msc4243Path is the stable path of MSC4243, and of MSC4348 as well; fakeserver.AccountsPath is the unstable one.
+const msc4243Path = "/_matrix/federation/v1/query/accounts"
 
 // ask asks the homeserver about account keys at a path.
 func ask(t testing.TB, r *blueprints.Room, peer *blueprints.Peer, path string, keys ...string) blueprints.Reply {
@@ -126,7 +129,7 @@ func TestQueryAccounts_OnlyForAcquaintances(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			conform.Covers(t, "MSC4348-ACCT-02")
+			conform.Covers(t, "MSC4348-ACCT-02", "MSC4348-ACCT-10")
 			r := hosting(t)
 			_, id := local(t, r, "bob")
 			answers(t, r, keyOf(id))
@@ -135,11 +138,36 @@ func TestQueryAccounts_OnlyForAcquaintances(t *testing.T) {
 			for _, path := range spellings() {
 				answer := ask(t, r, asker, path, keyOf(id))
 				conform.Observed(t, "%s is answered %d at %s", c.name, answer.StatusCode(), path)
+				requirement := "MSC4348-ACCT-02"
+				if path == fakeserver.AccountsPath || path == msc4243Path {
+					requirement = "MSC4348-ACCT-10" // D-79: MSC4243 has anybody told there
+				}
 				if entryOf(answer, keyOf(id)).Get("account_name").Exists() {
-					conform.Violation(t, "MSC4348-ACCT-02", c.name+" is told nothing of an account that is in rooms of MSC4348 only", answer.String())
+					conform.Violation(t, requirement, c.name+" is told nothing of an account that is in rooms of MSC4348 only", answer.String())
 				}
 			}
 		})
+	}
+}
+
+// MSC4348, "Obtaining account and profile information as a server": the rooms in common are "those of the queried account
+// key", of each: one account that may be told of does not open the door to others in the same question.
+func TestQueryAccounts_EachKeyByItself(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4348-ACCT-02")
+	r := hosting(t)
+	elsewhere := *r
+	elsewhere.Peer = r.Scene.Peer(t)
+	elsewhere.Fay = elsewhere.Peer.Member(t, "gil")
+	other := elsewhere.AnotherHosted(t)
+	alice := keyOf(r.AliceID(t))
+	_, bob := local(t, r, "bob") // who is not in the other room
+	answers(t, r, keyOf(bob))
+	path := answers(t, other, alice)
+	answer := ask(t, r, other.Peer, path, alice, keyOf(bob))
+	must.Field(t, entryOf(answer, alice), "account_name", nameOf(r.Alice))
+	if entryOf(answer, keyOf(bob)).Get("account_name").Exists() {
+		conform.Violation(t, "MSC4348-ACCT-02", "of two keys only that of an account in a common room is answered for", answer.String())
 	}
 }
 

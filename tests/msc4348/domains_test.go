@@ -101,3 +101,22 @@ func TestDomains_NotFederated(t *testing.T) {
 		conform.Violation(t, "MSC4348-ID-09", "nobody joins a room that is not federated through another server than the creator's", response.String())
 	}
 }
+
+// Room version 12, "Handling redactions", compares the domains of user IDs, so that users redact what they have sent.
+// D-52: an account that has moved is the same user.
+func TestDomains_RedactionAfterAMove(t *testing.T) {
+	t.Parallel()
+	conform.Covers(t, "MSC4348-ID-09")
+	m := migrating(t)
+	mia := m.Mover(t, "mia")
+	target := m.Say(t, mia.User, fakeserver.Message("sent before").Through(mia.From))
+	m.MustSee(conform.Setup(t), target)
+	m.Join(t, mia, mia.To)
+	m.Say(t, mia.User, fakeserver.Redaction(target.ID()).Through(mia.To))
+	m.Fence(t)
+	for _, site := range m.Sites {
+		if content := site.Alice.Event(t, m.ID, target.ID()).MustOK(t).Get("content").Raw; content != "{}" {
+			conform.Violation(t, "MSC4348-ID-09", "an account redacts what it has sent through another server", site.HS.Alias()+" shows "+content)
+		}
+	}
+}

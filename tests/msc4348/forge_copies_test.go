@@ -26,7 +26,7 @@ func TestForge_BadCopyFirst(t *testing.T) {
 		forgery           fakeserver.Forgery
 	}{
 		{"not co-signed", "MSC4348-FORGE-10", fakeserver.Forgery{CoSignature: fakeserver.CoSignature{Omit: true}}},
-		{"co-signed by another accepted server", "MSC4348-FORGE-10", fakeserver.Forgery{CoSignature: fakeserver.CoSignature{By: fakeserver.OtherServer}}},
+		{"co-signed by another accepted server", "MSC4348-FORGE-09", fakeserver.Forgery{CoSignature: fakeserver.CoSignature{By: fakeserver.OtherServer}}},
 		{"co-signed badly", "MSC4348-FORGE-10", fakeserver.Forgery{CoSignature: fakeserver.CoSignature{FlipBits: []int{300}}}},
 		{"not signed by the account", "MSC4348-FORGE-02", fakeserver.Forgery{OmitSenderSignature: true}},
 		{"signed by another account", "MSC4348-FORGE-04", fakeserver.Forgery{SignWith: fakeserver.StrangerKey}},

@@ -32,6 +32,8 @@ type deviceRow struct {
 type Session struct {
 	User     matrix.UserID `json:"user"`
 	DeviceID string        `json:"device"`
+	// Guest is set for the device of a guest.
+	Guest bool `json:"guest,omitempty"`
 }
 
 // tokenKey is where a token is filed: under its hash, so that the database gives no tokens away.
@@ -69,7 +71,11 @@ func (db *DB) CreateSession(user matrix.UserID, device Device) (token string, er
 		if err := tableDevices.put(tx, k, deviceRow{device, tokenKey(token)}); err != nil {
 			return err
 		}
-		return tableTokens.put(tx, tokenKey(token), Session{user, device.ID})
+		var account User
+		if err := tableUsers.get(tx, key(string(user)), &account); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return tableTokens.put(tx, tokenKey(token), Session{user, device.ID, account.Guest})
 	})
 	return token, err
 }

@@ -1,0 +1,36 @@
+package reference
+
+// habitVariants do what some homeserver does, or would, and the text lets it: habits of today's servers, and choices
+// that MSC4243 leaves.
+var habitVariants = [...]Variant{
+	{"KeepKeysForRoomsOfOthers", "MSC4243-KEY-01", "has users use another account key in every room that another server has made"},
+	{"AskAfterAWhile", "MSC4243-QC-01", "gathers keys for a third of a second before it asks for them"},
+	{"AskForVerifiedKeysAgain", "MSC4243-QC-17", "asks for keys that are verified whenever it meets them"},
+	{"AskForJoinedUsersOnly", "MSC4243-QC-01", "asks for the keys of those who are joined when it joins, and for others when it meets them"},
+	{"NumberErasuresByTime", "MSC4243-ERASE-07", "has times for erasure IDs"},
+	{"MaskCreators", "MSC4243-VIS-15", "shows what makes a room usable with a sender at the domain invalid when that is unverified"},
+	{"MaskErasedUsers", "MSC4243-ERASE-22", "shows old messages of erased users in history, with a sender at the domain invalid"},
+	{"SendNoInvitesToTheInvited", "MSC4243-SIG-08", "does not send the finished invite to the server that has signed it"},
+	{"InviteKnownKeysByKey", "MSC4243-INV-12", "names an invited user by account key when it knows the key"},
+	{"JoinByAccountNameFirst", "MSC4243-JOIN-01", "asks for templates by account name before it does by account key"},
+	{"BanAtTheStablePath", "MSC4243-BAN-01", "asks for bans at v1"},
+	{"NameKeysInEphemeralEvents", "MSC4243-EDU-01", "names its users by account key in typing notices and receipts"},
+	{"TakeEphemeralEventsByNameOnly", "MSC4243-EDU-01", "takes typing notices and receipts by account name alone"},
+	{"TakeEphemeralEventsByKeyOnly", "MSC4243-EDU-02", "takes typing notices and receipts by account key alone"},
+	{"AddSenderAccountToStrippedState", "MSC4243-CS-03", "has sender_account in stripped state"},
+	{"CallMembersByTheirKeys", "MSC4243-CS-11", "calls members without a display name by their account keys"},
+	{"RefuseOtherDomainsAsInvalid", "MSC4243-JOIN-03", "refuses templates for users of other domains with 400"},
+	{"SayNothingOfRefusals", "RV12-REJECT-01", "gives no error for events in a transaction that it refuses"},
+	{"SendAgesOfEvents", "RV12-MSG-01", "sends the age of events to other servers in unsigned"},
+	{"SendUnknownEphemeralEvents", "RV12-MSG-01", "sends ephemeral events that nobody knows"},
+	{"RepeatTheStateInTheAuthChain", "RV12-JOIN-01", "repeats the state in the auth chain that it gives to a joining server"},
+	{"AlwaysTellWherePagesEnd", "MSC4243-VIS-11", "has an end on the last page of /messages, too"},
+	{"ShowShortTimelines", "MSC4243-CS-01", "shows twenty events of a room in a sync at most, and how to get at the others"},
+	{"LeavePreviousContentOut", "MSC4243-CS-10", "has no prev_content"},
+	{"BundleNothing", "MSC4243-VIS-13", "bundles no relations"},
+	{"WantMorePower", "RV12-CREATE-02", "wants a level of 75 for what a moderator does in new rooms"},
+	{"SetMoreState", "RV12-CREATE-02", "sets state that nobody knows in new rooms"},
+	{"AddFieldsToSync", "MSC4243-CS-01", "adds a field that nobody knows to /sync"},
+	{"CloseConnections", "MSC4243-CS-01", "closes every connection of a client's after one request"},
+	{"ShowRoomsFirst", "MSC4243-QC-03", "shows a joined room before it has asked for anybody's name"},
+}
