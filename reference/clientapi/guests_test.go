@@ -47,11 +47,11 @@ func TestGuestsOfThisServer(t *testing.T) {
 	e, ok := w.engine.Event(room, guest.say(room, "hello"))
 	require.True(t, ok)
 	require.NoError(t, e.VerifyAccountKey(e.Sender()))
-	access(room, "forbidden")
 	require.Eventually(t, func() bool {
+		access(room, "forbidden") // again, as what came before the API began to follow events is not made up for
 		m, _ := w.engine.Membership(room, e.Sender())
 		return m.Membership == "leave"
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 10*time.Second, 20*time.Millisecond)
 	require.Equal(t, "join", alice.membershipOf(room, alice.id))
 	guest.refused(http.StatusForbidden, forbidden, http.MethodPost, path("join", room), map[string]any{})
 }
