@@ -32,5 +32,4 @@ var habitVariants = [...]Variant{
 	{"SetMoreState", "RV12-CREATE-02", "sets state that nobody knows in new rooms"},
 	{"AddFieldsToSync", "MSC4243-CS-01", "adds a field that nobody knows to /sync"},
 	{"CloseConnections", "MSC4243-CS-01", "closes every connection of a client's after one request"},
-	{"ShowRoomsFirst", "MSC4243-QC-03", "shows a joined room before it has asked for anybody's name"},
 }
