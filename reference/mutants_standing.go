@@ -29,7 +29,7 @@ var standingMutants = [...]Mutant{
 	{"LetServersOfTheInvitedRequest", "MSC4345-FLOW-06", "gives templates of requests to users who are not invited, when another user of their server is"},
 	{"RefuseServersOfTheBanned", "MSC4345-FLOW-05", "gives no templates of requests to users who are not banned, when another user of their server is"},
 	{"TrustUnsignedOfFetchedEvents", "MSC4345-KEYQ-06", "shows clients the unsigned.server_domain of events that it has fetched"},
-	{"RouteToOneDomain", "MSC4345-PART-08", "sends events to one of the servers in a room only"},
+	{"RouteToOneDomain", "MSC4348-MIG-17", "sends events to one of the servers in a room only"},
 	{"RouteToRevokedServers", "MSC4345-FLOW-23", "goes on sending events to servers that were revoked"},
 	{"LetRevokedServersRead", "MSC4345-FLOW-23", "lets servers read a room that were revoked"},
 	{"LetWaitingServersRead", "MSC4345-FLOW-24", "lets servers read a room that have only requested"},
