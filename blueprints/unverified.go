@@ -10,6 +10,7 @@ import (
 
 	"countersign/fakeserver"
 	"countersign/helpers/conform"
+	"countersign/helpers/csapi"
 	"countersign/helpers/wait"
 	"countersign/matrix"
 )
@@ -79,6 +80,23 @@ func (r *Room) ConfirmLate(t testing.TB, user *fakeserver.User) {
 	})
 	if err != nil {
 		t.Log(err)
+	}
+	r.speakUntilShown(t, user)
+}
+
+// speakUntilShown has a user who has just become verified speak until something is shown: what arrives while the
+// homeserver takes in who the user is may count as history. Whether anything is shown at all is left to the test.
+func (r *Room) speakUntilShown(t testing.TB, user *fakeserver.User) {
+	t.Helper()
+	const attempts = 4
+	for range attempts {
+		said := MustSend(conform.Setup(t), r.Room, user, fakeserver.Message("and now?"))
+		ctx, cancel := context.WithTimeout(t.Context(), wait.Limit()/attempts)
+		err := r.Alice.SyncUntil(ctx, "a message of "+user.Name(), func(v *csapi.View) bool { return v.Room(r.ID).Has(said.ID()) })
+		cancel()
+		if err == nil {
+			return
+		}
 	}
 }
 
