@@ -9,6 +9,20 @@ import (
 	"countersign/matrix"
 )
 
+// staysOut has an account try to join through both of its servers, in vain.
+func staysOut(t testing.TB, m *blueprints.Migration, mia blueprints.Mover, what string) {
+	t.Helper()
+	var joins []*matrix.Event
+	for _, server := range []matrix.ServerKeyPair{mia.From, mia.To} {
+		joins = append(joins, m.Try(t, mia.User, fakeserver.Membership(mia.ID, "join").Through(server)))
+	}
+	fence := m.Fence(t)
+	for _, e := range joins {
+		m.Refuses(t, "MSC4348-MIG-02", what, e)
+	}
+	m.Converge(t, "MSC4348-MIG-02", fence)
+}
+
 // MSC4348, "User accounts can move servers": what the room says of an account it says of its key, on whatever
 // server the account is.
 func TestMigration_PowerFollows(t *testing.T) {
@@ -67,15 +81,7 @@ func TestMigration_BanFollows(t *testing.T) {
 			m.Fence(t)
 			m.Control(t, "the ban", ban)
 
-			var joins []*matrix.Event
-			for _, server := range []matrix.ServerKeyPair{mia.From, mia.To} {
-				joins = append(joins, m.Try(t, mia.User, fakeserver.Membership(mia.ID, "join").Through(server)))
-			}
-			fence := m.Fence(t)
-			for _, e := range joins {
-				m.Refuses(t, "MSC4348-MIG-02", "the join of a banned account", e)
-			}
-			m.Converge(t, "MSC4348-MIG-02", fence)
+			staysOut(t, m, mia, "the join of a banned account")
 
 			// The ban is lifted, and the account comes in through a server that it was never on.
 			m.Say(t, m.Fay, fakeserver.Membership(mia.ID, "leave"))
@@ -100,15 +106,7 @@ func TestMigration_KickFollows(t *testing.T) {
 			kick := m.Say(t, m.Fay, fakeserver.Membership(mia.ID, "leave"))
 			m.Fence(t)
 			m.Control(t, "the kick", kick)
-			var joins []*matrix.Event
-			for _, server := range []matrix.ServerKeyPair{mia.From, mia.To} {
-				joins = append(joins, m.Try(t, mia.User, fakeserver.Membership(mia.ID, "join").Through(server)))
-			}
-			fence := m.Fence(t)
-			for _, e := range joins {
-				m.Refuses(t, "MSC4348-MIG-02", "the join of an account that was kicked", e)
-			}
-			m.Converge(t, "MSC4348-MIG-02", fence)
+			staysOut(t, m, mia, "the join of an account that was kicked")
 			m.Invite(t, mia.User)
 			joined := m.Join(t, mia, mia.To)
 			m.Fence(t)
